@@ -1,0 +1,121 @@
+"""The seams of the engine room: what a generation engine is given and what it gives back.
+
+A *canvas* is the union of the plate frames' data windows: every array that an engine sees is
+on the canvas, so that frames with different data windows line up. Arrays are indexed
+``[y, x]`` from the canvas's top left pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+RGB = npt.NDArray[np.float32]  # (H, W, 3), the plate's working space, scene-linear unless told otherwise
+Quadmask = npt.NDArray[np.uint8]  # (H, W), values 0 remove, 63 overlap, 127 affected, 255 keep
+Valid = npt.NDArray[np.bool_]  # (H, W), True where the plate has a pixel
+
+REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
+
+
+@dataclass(frozen=True)
+class Window:
+    """A pixel rectangle, both corners included, y down: as in OpenEXR."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0 + 1
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0 + 1
+
+    def union(self, other: Window) -> Window:
+        return Window(min(self.x0, other.x0), min(self.y0, other.y0), max(self.x1, other.x1), max(self.y1, other.y1))
+
+    def slices_in(self, outer: Window) -> tuple[slice, slice]:
+        """Index of this window inside an array that covers ``outer``: ``array[slices]``."""
+        return (
+            slice(self.y0 - outer.y0, self.y1 - outer.y0 + 1),
+            slice(self.x0 - outer.x0, self.x1 - outer.x0 + 1),
+        )
+
+
+class Clip(Protocol):
+    """The shot as an engine sees it. Frames are decoded when asked for; do not hold them all."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Plate frame numbers, ascending. Positions below count from 0 into this."""
+
+    @property
+    def canvas(self) -> Window: ...
+
+    def plate(self, position: int) -> RGB:
+        """The frame's RGB on the canvas; finite. Treat as read-only."""
+
+    def valid(self, position: int) -> Valid:
+        """Where the frame has pixels (inside its own data window). Treat as read-only."""
+
+    def quadmask(self, position: int) -> Quadmask:
+        """The resolved quadmask on the canvas. Treat as read-only."""
+
+
+class CleanFrames(Protocol):
+    """Where an engine puts its frames. They survive a killed process: ask ``has`` before doing work again."""
+
+    def has(self, position: int) -> bool: ...
+
+    def write(self, position: int, rgb: RGB) -> None:
+        """``rgb`` on the canvas, finite; only pixels that the quadmask does not keep are stored. Atomic."""
+
+    def read(self, position: int) -> RGB:
+        """On the canvas; zero where the quadmask keeps."""
+
+
+class StageContext(Protocol):
+    """A stage's line to whoever runs it."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this stage's own. It survives a killed process and is deleted once the stage is done."""
+
+    def progress(self, step: int, of: int, note: str = "") -> None:
+        """Step ``step`` of ``of`` is done. Raises ``Cancelled`` where the job was cancelled: call it often."""
+
+    def check(self) -> None:
+        """Raises ``void_client.errors.Cancelled`` where the job was cancelled."""
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What the job says to the engine. ``options`` were validated by the engine's ``check_options``."""
+
+    seed: int
+    prompt: str
+    options: Mapping[str, Any]
+
+
+class Engine(Protocol):
+    name: str
+    version: str  # part of the stage key: change it whenever the pixels change
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with defaults filled in; raises ``JobError`` naming an unknown key or a bad value."""
+
+    def generate(
+        self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext
+    ) -> dict[str, Any]:
+        """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.
+
+        Deterministic: the same clip and request give the same bits, also when resumed after a kill.
+        """
