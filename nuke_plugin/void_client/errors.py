@@ -36,7 +36,8 @@ two facts that callers act on: ``retryable`` and the process's ``exit_code``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Iterator, Mapping, Type
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 
 class VoidError(Exception):
@@ -176,13 +177,13 @@ class Cancelled(VoidError):
     exit_code = 5
 
 
-def _tree(root: Type[VoidError]) -> Iterator[Type[VoidError]]:
+def _tree(root: type[VoidError]) -> Iterator[type[VoidError]]:
     yield root
     for child in root.__subclasses__():
         yield from _tree(child)
 
 
-def by_code() -> Dict[str, Type[VoidError]]:
+def by_code() -> dict[str, type[VoidError]]:
     """Wire code → class, for the whole tree."""
     return {cls.code: cls for cls in _tree(VoidError)}
 

@@ -1,0 +1,246 @@
+"""What people write (``ShotFile``) and what travels (``JobSpec``).
+
+A ``ShotFile`` holds patterns and settings; ``resolve`` turns it into a ``JobSpec``, which holds
+digests and no paths, and into a table of the files behind the digests. Both refuse unknown keys.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from . import schema
+from .digest import check_digest, sha256_data, sha256_file
+from .errors import FrameError, InputError, JobError
+from .sequence import FramePattern, parse_frames, resolve_frames
+
+SPEC_VERSION = 1
+_EXR_MAGIC = b"\x76\x2f\x31\x01"
+_JOB_ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+def check_job_id(text: str) -> str:
+    """A job id is the client's: 1 to 64 letters, digits, ``.``, ``_`` or ``-``. Raises ``JobError``."""
+    if not _JOB_ID.match(text):
+        raise JobError(f"{text[:80]!r} is not a job id.", hint="Use letters, digits, '.', '_' and '-'.")
+    return text
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """One frame: its number in the plate, the SHA-256 of its file, the file's bytes. On the wire an array."""
+
+    __wire_array__ = True
+
+    number: int
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        check_digest(self.sha256)
+        if self.size < 1:
+            raise ValueError(f"frame {self.number} is empty")
+        if not -1_000_000 <= self.number <= 10_000_000:
+            raise ValueError(f"{self.number} is not a frame number")
+
+
+@dataclass(frozen=True)
+class PlateSpec:
+    """``layer``: the RGB layer to clean, "" for R, G, B. ``colour_space``: the working space's name, recorded."""
+
+    frames: tuple[FrameRef, ...]
+    layer: str = ""
+    colour_space: str = ""
+
+    def __post_init__(self) -> None:
+        _check_ascending(self.frames, "plate")
+
+
+@dataclass(frozen=True)
+class QuadmaskSpec:
+    """A supplied quadmask: for every plate frame one frame of the same number."""
+
+    frames: tuple[FrameRef, ...]
+
+    def __post_init__(self) -> None:
+        _check_ascending(self.frames, "quadmask")
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    name: str = "cleanplate"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in self.options.items():
+            if not isinstance(value, (str, int, float, bool)):
+                raise ValueError(f"the engine option {key!r} is neither text, number nor true or false")
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """Everything that decides the pixels of a result, and the shot's name as a label."""
+
+    plate: PlateSpec
+    quadmask: QuadmaskSpec
+    engine: EngineSpec = EngineSpec()
+    prompt: str = ""
+    seed: int = 42
+    shot: str = ""
+    version: int = SPEC_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != SPEC_VERSION:
+            raise ValueError(f"version {self.version} of the job specification; this side reads {SPEC_VERSION}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"the seed {self.seed} is not between 0 and 2^63")
+        lacking = {f.number for f in self.plate.frames} ^ {f.number for f in self.quadmask.frames}
+        if lacking:
+            raise ValueError(f"plate and quadmask do not have the same frames: {min(lacking)} is in one only")
+
+    @classmethod
+    def from_wire(cls, value: Any) -> JobSpec:
+        """Raises ``JobError``."""
+        return schema.load(cls, value, where="job", error=JobError)
+
+    def to_wire(self) -> dict[str, Any]:
+        return dict(schema.dump(self))
+
+    def content_hash(self) -> str:
+        """SHA-256 of the canonical JSON of all that decides the pixels: the label is left out."""
+        return sha256_data(replace(self, shot="").to_wire())
+
+    def frame_refs(self) -> tuple[FrameRef, ...]:
+        return self.plate.frames + self.quadmask.frames
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A job and where its frames are: ``files`` by digest, ``names`` by (input, frame number)."""
+
+    spec: JobSpec
+    files: Mapping[str, Path]
+    names: Mapping[tuple[str, int], Path]
+
+
+@dataclass(frozen=True)
+class ShotFile:
+    """A shot as people write it, in YAML or JSON. Relative paths count from the file's folder.
+
+    ``frames``: "1001-1046"; without it all that are on disk. ``options``: the engine's own.
+    """
+
+    plate: str
+    quadmask: str
+    frames: Optional[str] = None
+    engine: str = "cleanplate"
+    options: dict[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    colour_space: str = ""
+    prompt: str = ""
+    seed: int = 42
+    shot: str = ""
+    out: Optional[str] = None
+    version: int = SPEC_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != SPEC_VERSION:
+            raise ValueError(f"version {self.version} of the shot file; this program reads {SPEC_VERSION}")
+
+    @classmethod
+    def read(cls, path: Path) -> ShotFile:
+        """Raises ``JobError`` naming the file, and the line where YAML finds a fault."""
+        try:
+            text = path.read_text(encoding="utf-8")
+            value = YAML(typ="safe", pure=True).load(text)
+        except (OSError, UnicodeDecodeError) as problem:
+            raise JobError(f"The shot file {path} cannot be read: {problem}.", details={"file": str(path)}) from problem
+        except YAMLError as problem:
+            raise JobError(f"The shot file {path} is not YAML: {problem}", details={"file": str(path)}) from problem
+        return schema.load(cls, value, where=f"shot file {path}", error=JobError)
+
+    def resolve(self, base: Path, on_progress: Callable[[int, int], None] | None = None) -> Resolved:
+        """Find and hash the files. Relative paths count from ``base``.
+
+        Raises ``FrameError`` naming a missing, empty or unreadable file, ``JobError`` for a bad pattern.
+        ``on_progress(done, of)`` is called per file, in this thread.
+        """
+        wanted = parse_frames(self.frames) if self.frames else None
+        plate = FramePattern.parse(self.plate, base)
+        frames = resolve_frames(plate, wanted, kind="plate")
+        quadmask = FramePattern.parse(self.quadmask, base)
+        resolve_frames(quadmask, frames, kind="quadmask")
+        names = {("plate", n): plate.path(n) for n in frames}
+        names.update({("quadmask", n): quadmask.path(n) for n in frames})
+        refs = _hash_frames(names, on_progress)
+        spec = JobSpec(
+            plate=PlateSpec(tuple(refs["plate", n] for n in frames), self.layer, self.colour_space),
+            quadmask=QuadmaskSpec(tuple(refs["quadmask", n] for n in frames)),
+            engine=EngineSpec(self.engine, dict(self.options)),
+            prompt=self.prompt,
+            seed=self.seed,
+            shot=self.shot or plate.folder.resolve().name,
+        )
+        return Resolved(spec, {refs[key].sha256: path for key, path in names.items()}, names)
+
+
+def _hash_frames(
+    names: Mapping[tuple[str, int], Path], on_progress: Callable[[int, int], None] | None
+) -> dict[tuple[str, int], FrameRef]:
+    # Hashing releases the GIL: a few threads keep a fast disk busy.
+    refs: dict[tuple[str, int], FrameRef] = {}
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        for key, ref in zip(names, pool.map(_hash_frame, names.items())):
+            refs[key] = ref
+            if on_progress:
+                on_progress(len(refs), len(names))
+    return refs
+
+
+def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
+    (kind, number), path = item
+    details = {"input": kind, "frame": number, "file": str(path)}
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise FrameError(f"{kind} frame {number}: {path} is empty.", hint="Render it again.", details=details)
+        if kind == "plate":
+            with path.open("rb") as stream:
+                if stream.read(4) != _EXR_MAGIC:
+                    raise FrameError(
+                        f"plate frame {number}: {path} is not an EXR file.",
+                        hint="Plates are EXR sequences: convert it, or point at the EXRs.",
+                        details=details,
+                    )
+        return FrameRef(number, sha256_file(path), size)
+    except OSError as problem:
+        raise FrameError(
+            f"{kind} frame {number}: {path} cannot be read: {problem.strerror}.",
+            hint="Check the file and its permissions.",
+            details=details,
+        ) from problem
+
+
+def _check_ascending(frames: tuple[FrameRef, ...], kind: str) -> None:
+    if not frames:
+        raise ValueError(f"the {kind} has no frames")
+    for before, after in zip(frames, frames[1:]):
+        if after.number <= before.number:
+            raise ValueError(f"{kind} frames are not ascending at {after.number}")
+
+
+def name_the_file(error: InputError, names: Mapping[tuple[str, int], Path]) -> None:
+    """Add the path to an error that knows only input and frame number (the server knows digests, no paths)."""
+    key = (str(error.details.get("input", "")), error.details.get("frame"))
+    path = names.get(key)  # type: ignore[arg-type]
+    if path is not None and "file" not in error.details:
+        error.details["file"] = str(path)
+        error.message = f"{error.message} The file is {path}."

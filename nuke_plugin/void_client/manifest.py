@@ -1,0 +1,128 @@
+"""``manifest.json``: what a result consists of, written last, so that its presence means "ready".
+
+Promises: atomic writes (temporary name, fsync, rename); names that stay inside the result's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import schema
+from .digest import check_digest, sha256_file
+from .errors import DigestMismatch, DiskFull, InputError
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
+_NO_ROOM = (28, 122)  # ENOSPC, EDQUOT
+
+
+@dataclass(frozen=True)
+class ResultFrame:
+    """One delivered file: ``number`` of the plate frame, its name in the folder, SHA-256 and bytes."""
+
+    number: int
+    name: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        check_digest(self.sha256)
+        if not _NAME.match(self.name):
+            raise ValueError(f"{self.name[:80]!r} is not a plain file name")
+        if self.size < 1:
+            raise ValueError(f"{self.name} is empty")
+
+
+@dataclass(frozen=True)
+class ResultManifest:
+    """``job``: the specification, so that the result can be made again. ``facts``: what engine and stages report."""
+
+    job_id: str
+    content_hash: str
+    frames: tuple[ResultFrame, ...]
+    job: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.version != 1:
+            raise ValueError(f"version {self.version} of the manifest; this program reads 1")
+
+    @classmethod
+    def from_plain(cls, value: Any, where: str) -> ResultManifest:
+        """Raises ``InputError`` beginning with ``where``."""
+        return schema.load(cls, value, where=where)
+
+    @classmethod
+    def read(cls, folder: Path) -> ResultManifest:
+        """Raises ``InputError`` where there is none (the result is not complete) or it cannot be read."""
+        path = folder / MANIFEST
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"{folder} holds no {MANIFEST}.", hint="The result is not complete: fetch or render it again."
+            ) from None
+        except (OSError, ValueError) as problem:
+            raise InputError(f"{path} cannot be read: {problem}.") from problem
+        return cls.from_plain(value, str(path))
+
+    def to_plain(self) -> dict[str, Any]:
+        return dict(schema.dump(self))
+
+    def write(self, folder: Path) -> None:
+        """Last of all files of a result. Raises ``DiskFull`` or ``OSError``."""
+        text = json.dumps(self.to_plain(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        write_durably(folder / MANIFEST, text.encode())
+
+    def verify(self, folder: Path) -> None:
+        """Compare every file with its digest. Raises ``DigestMismatch`` naming the first that differs."""
+        for frame in self.frames:
+            path = folder / frame.name
+            if not path.is_file() or sha256_file(path) != frame.sha256:
+                state = "is not what was delivered" if path.is_file() else "is missing"
+                raise DigestMismatch(
+                    f"{path} {state}.", hint="Fetch it again.", details={"file": str(path), "frame": frame.number}
+                )
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """The whole file under its name, or nothing. Raises ``DiskFull`` or ``OSError``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        raise as_disk_full(problem, path) from problem
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames in a folder durable (a no-op on Windows, which has no such call)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def as_disk_full(problem: OSError, path: Path) -> Exception:
+    """``DiskFull`` for "no space left" and "quota exceeded", else the problem itself."""
+    if problem.errno not in _NO_ROOM:
+        return problem
+    return DiskFull(
+        f"The disk is full: {path} could not be written.",
+        hint="Make room and try again; finished work is kept.",
+        details={"file": str(path)},
+    )

@@ -1,0 +1,168 @@
+"""Which job runs where, and what becomes of it.
+
+Promises: every job ends in done, failed or cancelled, once; a job whose worker died is tried again, up to
+``max_attempts`` times; every change is in the journal before anybody hears of it. Runs in the router's thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from void_client.errors import Busy, EngineUnavailable, FramesMissing, JobConflict, JobError, UnknownJob, WorkerDied
+from void_client.job import JobSpec
+from void_client.messages import JobInfo
+
+from .journal import Journal
+from .settings import ServerSettings
+from .supervisor import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    def __init__(self, journal: Journal, workers: list[Worker], settings: ServerSettings) -> None:
+        self.workers = workers
+        self.changed: set[str] = set()  # jobs with new events; the router empties it
+        self.held = False  # nothing new is started while housekeeping runs
+        self.ended = False  # a job has ended since the router last looked
+        self._journal = journal
+        self._settings = settings
+        self._cancelling: set[str] = set()
+        for job_id in journal.live_jobs("running"):
+            journal.requeue(job_id, "the server was started again", crashed=False)
+
+    # --- what clients ask
+
+    def submit(self, job_id: str, spec_map: dict[str, Any], priority: int, client: str) -> tuple[JobInfo, bool]:
+        """(the job, whether it is new). Raises ``JobError``, ``JobConflict``, ``FramesMissing``, ``Busy``."""
+        spec = JobSpec.from_wire(spec_map)
+        known = self._journal.job(job_id)
+        if known is not None:
+            if self._journal.content_hash(job_id) != spec.content_hash():
+                raise JobConflict(f"The job id {job_id} belongs to another job.", hint="Submit under a new id.")
+            return known, False
+        self._check_limits(spec)
+        missing = sorted(self._missing_frames(spec))
+        if missing:
+            raise FramesMissing(
+                f"{len(missing)} frames of the job are not in the server's store.",
+                hint="They are sent again.",
+                details={"digests": missing[:1000]},
+            )
+        self._journal.add_job(job_id, spec, priority, client)
+        self.changed.add(job_id)
+        return self.info(job_id), True
+
+    def cancel(self, job_id: str) -> JobInfo:
+        """Ends a queued job now, a running one within a step; an ended one is left as it is."""
+        job = self.info(job_id)
+        if job.state == "queued":
+            self._finish(job_id, "cancelled", {})
+        elif job.state == "running":
+            self._cancelling.add(job_id)
+            for worker in self.workers:
+                if worker.job_id == job_id:
+                    worker.cancel(self._settings.cancel_grace_s)
+        return self.info(job_id)
+
+    def info(self, job_id: str) -> JobInfo:
+        job = self._journal.job(job_id)
+        if job is None:
+            raise UnknownJob(f"The server knows no job {job_id[:80]!r}.", hint="`void status` lists its jobs.")
+        return job
+
+    # --- what the router calls
+
+    def dispatch(self) -> None:
+        """Give the best queued jobs to the workers that are free."""
+        for worker in self.workers:
+            if self.held or worker.state != "ready":
+                continue
+            job_id = self._journal.next_queued()
+            if job_id is None:
+                return
+            self._journal.set_running(job_id, worker.device)
+            self.changed.add(job_id)
+            worker.run(job_id, json.loads(self._journal.spec_text(job_id)))
+
+    def hear(self, worker: Worker, message: dict[str, Any]) -> None:
+        """A worker's word about its job."""
+        job_id = message.get("job_id")
+        if job_id != worker.job_id or job_id is None:
+            return
+        kind = message["kind"]
+        if kind == "stage":
+            self._stage(job_id, message["stage"], message["state"], message["key"])
+        elif kind == "progress":
+            values = {name: message[name] for name in ("stage", "step", "of", "note")}
+            self._journal.add_event(job_id, "progress", values)
+            self.changed.add(job_id)
+        elif kind in ("done", "failed", "cancelled"):
+            worker.idle()
+            self._finish(job_id, kind, message["data"], message["data"] if kind == "failed" else None)
+
+    def bury(self, worker: Worker, reason: str) -> None:
+        """A worker has died or must die: its job goes back into the queue, or fails after too many tries."""
+        job_id = worker.job_id
+        status = worker.bury()
+        log.warning("worker %s is gone (%s, status %d)", worker.device, reason, status)
+        with self._journal.transaction():
+            self._journal.count_up("workers_died")
+            if job_id is None:
+                return
+            if job_id in self._cancelling:
+                self._finish(job_id, "cancelled", {})
+                return
+            crashes = self._journal.requeue(job_id, f"the worker ended: {reason}", crashed=True)
+            self.changed.add(job_id)
+            if crashes >= self._settings.max_attempts:
+                error = WorkerDied(
+                    f"The worker process ended {crashes} times under this job ({reason}, status {status}).",
+                    hint="Its memory may be too small for the shot; `void doctor --bundle` collects what is known.",
+                )
+                self._finish(job_id, "failed", error.to_wire(), error.to_wire())
+
+    def busy(self) -> bool:
+        return any(worker.job_id is not None for worker in self.workers)
+
+    # --- inside
+
+    def _stage(self, job_id: str, stage: str, state: str, key: str) -> None:
+        with self._journal.transaction():
+            self._journal.set_stage(job_id, stage)
+            self._journal.add_event(job_id, "stage", {"stage": stage, "state": state, "key": key})
+            self._journal.count_up(f"stages_{state}.{stage}")
+        self.changed.add(job_id)
+
+    def _finish(self, job_id: str, state: str, data: dict[str, Any], error: dict[str, Any] | None = None) -> None:
+        with self._journal.transaction():
+            self._journal.finish(job_id, state, data, error)
+            self._journal.count_up(f"jobs_{state}")
+        self._cancelling.discard(job_id)
+        self.changed.add(job_id)
+        self.ended = True
+
+    def _check_limits(self, spec: JobSpec) -> None:
+        frames = len(spec.plate.frames)
+        if frames > self._settings.max_frames:
+            raise JobError(
+                f"The job has {frames} frames; the server takes {self._settings.max_frames}.",
+                hint="Split the shot, or raise max_frames on the server.",
+            )
+        engines = {name for worker in self.workers for name in worker.engines}
+        if engines and spec.engine.name not in engines:
+            raise EngineUnavailable(
+                f"The server has no engine {spec.engine.name!r}.", hint=f"It has: {', '.join(sorted(engines))}."
+            )
+        if self._journal.count("queued") >= self._settings.max_queued:
+            raise Busy(
+                f"The server's queue is full ({self._settings.max_queued} jobs).",
+                hint="Nothing is lost: submit again later.",
+                details={"retry_after": 5.0},
+            )
+
+    def _missing_frames(self, spec: JobSpec) -> set[str]:
+        digests = {ref.sha256 for ref in spec.frame_refs()}
+        return digests - set(self._journal.frame_sizes(sorted(digests)))

@@ -1,0 +1,57 @@
+"""The server's settings, all of them: defaults < file < ``VOID_SERVER_*`` < command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+GB = 1_000_000_000
+PREFIX = "VOID_SERVER_"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Every size is in bytes, every time in seconds.
+
+    data: folder of keys, store, stages, results and journal; on a local disk, one server at a time.
+    bind: where to listen; port 0 or ``*`` takes a free one. endpoint: what clients are told, if not ``bind``.
+    devices: one worker process each. share_roots: folders whose frames clients may name by path.
+    """
+
+    data: str
+    bind: str = "tcp://127.0.0.1:7411"
+    endpoint: str = ""
+    devices: tuple[str, ...] = ("cpu",)
+    share_roots: tuple[str, ...] = ()
+    max_queued: int = 1000
+    max_frames: int = 20_000
+    max_frame_bytes: int = 4 * GB
+    chunk_bytes: int = 1 << 20
+    store_max_bytes: int = 200 * GB
+    stages_max_bytes: int = 100 * GB
+    results_max_bytes: int = 100 * GB
+    disk_reserve_bytes: int = 1 * GB
+    job_history_s: float = 90 * 86400.0
+    max_attempts: int = 3
+    cancel_grace_s: float = 10.0
+    worker_silence_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.bind.startswith("tcp://"):
+            raise ValueError(f"bind {self.bind!r} does not begin with tcp://")
+        if not self.devices:
+            raise ValueError("devices is empty: name one at least, such as cpu")
+        if len(set(self.devices)) != len(self.devices):
+            raise ValueError("devices names one twice")
+        if not 4096 <= self.chunk_bytes <= 4 << 20:
+            raise ValueError("chunk_bytes is not between 4 KiB and 4 MiB")
+        for key in ("max_queued", "max_frames", "max_attempts", "store_max_bytes", "max_frame_bytes"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be above 0")
+        for root in self.share_roots:
+            if not Path(root).is_absolute():
+                raise ValueError(f"the share root {root!r} is not an absolute path")
+
+    @property
+    def root(self) -> Path:
+        return Path(self.data)

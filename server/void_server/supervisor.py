@@ -1,0 +1,141 @@
+"""One supervised worker process per device.
+
+Promises: a worker that died is seen at once and started again; one that hangs is killed; nothing that a
+worker does takes the server down. Must not: know the queue; it reports to the scheduler.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from void_client.errors import MessageError
+
+from .link import Link, LinkClosed, pair
+
+log = logging.getLogger(__name__)
+
+_BACK_OFF_S = (0.0, 0.5, 2.0, 10.0, 30.0)
+
+
+@dataclass
+class Worker:
+    """The worker of ``device``. ``state``: down, starting, ready, busy."""
+
+    device: str
+    data: Path
+    state: str = "down"
+    job_id: str | None = None
+    engines: dict[str, str] = field(default_factory=dict)
+    pid: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+    _link: Link | None = None
+    _heard: float = 0.0
+    _kill_at: float | None = None
+    _quick_deaths: int = 0
+    _start_at: float = 0.0
+
+    def fileno(self) -> int:
+        return self._link.fileno() if self._link else -1
+
+    @property
+    def up(self) -> bool:
+        return self._link is not None
+
+    def start_if_due(self) -> bool:
+        """Start the process where it is down and its back-off is over; returns whether it was started."""
+        if self._link is not None or time.monotonic() < self._start_at:
+            return False
+        self._link, theirs = pair()
+        with theirs:
+            command = [sys.executable, "-m", "void_server.worker", str(theirs.fileno()), str(self.data), self.device]
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in the server's terminal is the server's to handle
+            )
+        self.pid, self.state = self._process.pid, "starting"
+        self._heard = time.monotonic()
+        log.info("worker %s: started, pid %d", self.device, self.pid)
+        return True
+
+    def run(self, job_id: str, spec: dict[str, Any]) -> None:
+        self.state, self.job_id = "busy", job_id
+        self._send("run", job_id=job_id, spec=spec)
+
+    def cancel(self, grace_s: float) -> None:
+        """Ask the worker to stop its job; it is killed where it has not after ``grace_s`` seconds."""
+        self._kill_at = self._kill_at or time.monotonic() + grace_s
+        self._send("cancel", job_id=self.job_id or "")
+
+    def idle(self) -> None:
+        """Its job has ended."""
+        self.state, self.job_id, self._kill_at, self._quick_deaths = "ready", None, None, 0
+
+    def receive(self) -> list[dict[str, Any]] | None:
+        """What the worker says, or None where it has died (call ``bury``)."""
+        if self._link is None:
+            return []
+        try:
+            found = self._link.receive()
+        except LinkClosed:
+            return None
+        except MessageError as error:
+            log.error("worker %s talks nonsense and is killed: %s", self.device, error)
+            return None
+        self._heard = time.monotonic()
+        for message in found:
+            if message["kind"] == "ready":
+                self.state, self.engines = "ready", dict(message["engines"])
+                log.info("worker %s: ready", self.device)
+        return [message for message in found if message["kind"] not in ("ready", "alive")]
+
+    def overdue(self, silence_s: float) -> str | None:
+        """Why it should be killed now, if it should."""
+        now = time.monotonic()
+        if self._link is None:
+            return None
+        if self._kill_at is not None and now > self._kill_at:
+            return "it did not stop when its job was cancelled"
+        if now - self._heard > silence_s:
+            return f"it was silent for {silence_s:.0f} s"
+        return None
+
+    def bury(self) -> int:
+        """Kill what is left, reap it, and set the time of the next start; returns the exit status."""
+        status = 0
+        if self._process is not None:
+            self._process.kill()
+            status = self._process.wait()
+        if self._link is not None:
+            self._link.close()
+        self._quick_deaths = min(self._quick_deaths + 1, len(_BACK_OFF_S) - 1)
+        self._start_at = time.monotonic() + _BACK_OFF_S[self._quick_deaths - 1]
+        self.state, self.job_id, self._link, self._process, self._kill_at = "down", None, None, None, None
+        return status
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """End the process: closing the line tells it to; kill it where it does not."""
+        if self._link is not None:
+            self._link.close()
+        if self._process is not None:
+            try:
+                self._process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self.state, self._link, self._process = "down", None, None
+
+    def _send(self, kind: str, **values: Any) -> None:
+        if self._link is None:
+            return
+        try:
+            self._link.send(kind, **values)
+        except LinkClosed:
+            log.warning("worker %s does not listen", self.device)  # receive() will see its end

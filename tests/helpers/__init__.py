@@ -1,0 +1,1 @@
+"""Shared test support: fakes that keep the engine's promises, and the real shots."""

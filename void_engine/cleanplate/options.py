@@ -1,0 +1,75 @@
+"""The engine's options: what a job may say, its defaults and its limits.
+
+Promises that an unknown key or a value out of range is refused by name. Must not look at pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from void_client.errors import JobError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a job may set for the ``cleanplate`` engine.
+
+    ``search_frames``: how many other frames are searched for the background of one frame (0 to 200;
+    0 takes nothing from other frames). ``margin``: pixels of the tracking proxy (its long side is at
+    most 960) around a source's own quadmask that are not trusted. ``patch_size``: PatchMatch's patch
+    radius in pixels. ``fill_size``: long side in pixels of the picture that PatchMatch works on.
+    ``match_levels``: 0 lays the background in as it is, 1 corrects its level at the seam fully.
+    ``grain``: strength of the grain on synthesised pixels, 1 is the plate's own.
+    """
+
+    search_frames: int = 32
+    margin: int = 3
+    patch_size: int = 5
+    fill_size: int = 672
+    match_levels: float = 1.0
+    grain: float = 1.0
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "search_frames": (0, 200),
+    "margin": (1, 32),
+    "patch_size": (2, 15),
+    "fill_size": (64, 2048),
+    "match_levels": (0.0, 1.0),
+    "grain": (0.0, 4.0),
+}
+
+
+def read_options(options: Mapping[str, Any]) -> Options:
+    """The options with defaults filled in; raises `JobError` naming an unknown key or a bad value."""
+    kinds = {field.name: type(field.default) for field in fields(Options)}
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in kinds:
+            raise JobError(
+                f"The cleanplate engine has no option {key!r}.",
+                hint=f"Its options are {', '.join(sorted(kinds))}.",
+                details={"key": str(key)},
+            )
+        values[key] = _checked(key, value, kinds[key])
+    return Options(**values)
+
+
+def options_dict(options: Options) -> dict[str, Any]:
+    """The options as a plain map, for the job's hash and the manifest."""
+    return asdict(options)
+
+
+def _checked(key: str, value: Any, kind: type) -> int | float:
+    low, high = _LIMITS[key]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (whole or (kind is float and isinstance(value, float))) or not low <= value <= high:
+        noun = "a whole number" if kind is int else "a number"
+        raise JobError(
+            f"The cleanplate option {key!r} must be {noun} from {low:g} to {high:g}, not {value!r}.",
+            hint="Correct it in the shot's engine options, or leave it out for the default.",
+            details={"key": key},
+        )
+    return int(value) if kind is int else float(value)

@@ -1,0 +1,225 @@
+"""Painting one frame at the plate's size from its plan.
+
+Promises that a pixel taken from another frame is resampled at most once, not at all under a
+standing camera or a whole-pixel shift, and that the plate of the frame itself comes back untouched
+outside the hole. Must not decide where pixels come from, and holds one frame and crops of others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from void_engine.cleanplate import fill, grain, seam, shaper
+from void_engine.cleanplate.fill import Layer
+from void_engine.cleanplate.grain import GrainModel
+from void_engine.cleanplate.motion import Camera, apply
+from void_engine.cleanplate.options import Options
+from void_engine.cleanplate.proxies import Matrix, ProxyShot
+from void_engine.cleanplate.shaper import Encoded
+from void_engine.cleanplate.sources import LAYER, RING, Box, FramePlan, Mask, extend
+from void_engine.interface import KEEP, RGB, Clip
+
+Weights = npt.NDArray[np.float32]
+
+_WHOLE = 0.06  # plate pixels: a shift closer to a whole number is one
+_DETAIL = 1.5  # working pixels: structures finer than this come live from each frame
+_PAINTED = 0.05  # total weight from which a pixel counts as painted
+
+
+@dataclass(frozen=True)
+class Painted:
+    """``picture`` encoded (h, w, 3) over the region; ``hole`` to be replaced; ``open`` of it not painted yet."""
+
+    picture: Encoded
+    hole: Mask
+    open: Mask
+    missing: Mask
+
+
+class Painter:
+    """Paints frames of one clip; ``layers`` may grow between calls."""
+
+    def __init__(
+        self, clip: Clip, shot: ProxyShot, camera: Camera, model: GrainModel, options: Options, seed: int
+    ) -> None:
+        self.layers: list[Layer] = []
+        self._clip, self._shot, self._camera = clip, shot, camera
+        self._model, self._options, self._seed = model, options, seed
+        self.canvas = (clip.canvas.width, clip.canvas.height)
+
+    def finish(self, position: int, plan: FramePlan) -> RGB:
+        """The frame with every hole pixel replaced, scene-linear; its other pixels are the plate's."""
+        region = fill.plate_box(plan.box, self._shot, self.canvas)
+        painted = self.paint(position, plan, region)
+        picture = painted.picture
+        if painted.open.any():
+            given = (~painted.open & ~painted.missing).astype(np.float32)
+            smooth = seam.pull_push(picture, given)
+            smooth += self._grain(smooth, position)
+            picture = np.where(painted.open[..., None], smooth, picture)
+        result = self._clip.plate(position).copy()
+        inside = result[region[1] : region[3], region[0] : region[2]]
+        inside[painted.hole] = shaper.decode(picture[painted.hole], self._shot.exposure)
+        return result
+
+    def paint(self, position: int, plan: FramePlan, region: Box) -> Painted:
+        """The plate pixels of ``region`` with everything in place that the plan and the layers know."""
+        window = (slice(region[1], region[3]), slice(region[0], region[2]))
+        plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
+        hole = self._clip.quadmask(position)[window] != KEEP
+        missing = ~self._clip.valid(position)[window]
+        labels = self._labels(position, plan)
+        total = np.zeros_like(plate)
+        weight = np.zeros(hole.shape, dtype=np.float32)
+        for label in np.unique(labels):
+            share = self._share(labels == label, plan.box, region)
+            at = _bounds(share)
+            if at is None or label >= LAYER + len(self.layers):
+                continue
+            part = (region[0] + at[0], region[1] + at[1], region[0] + at[2], region[1] + at[3])
+            piece = self._source(plan, int(label), part) if label < LAYER else self._layer(position, int(label), part)
+            inner = (slice(at[1], at[3]), slice(at[0], at[2]))
+            total[inner] += piece * share[inner][..., None]
+            weight[inner] += share[inner]
+        done = weight > _PAINTED
+        clean = total / np.maximum(weight, _PAINTED)[..., None]
+        ring = self._ring(hole, missing, weight)
+        clean += seam.level_correction(plate - clean, ring, self._options.match_levels)
+        picture = np.where((hole & done)[..., None], clean, plate)
+        return Painted(picture, hole, hole & ~done, missing & ~hole)
+
+    def _labels(self, position: int, plan: FramePlan) -> npt.NDArray[np.uint8]:
+        box = plan.box
+        inside = (slice(box[1], box[3]), slice(box[0], box[2]))
+        kept = (self._shot.get(position).state[inside] == 0) & ~plan.hole
+        shown: dict[int, Mask] = {}
+        for index, source in enumerate(plan.sources):
+            shown[index] = self._shows(source, plan.matrices[index], box)
+        for index, layer in enumerate(self.layers):
+            mask = layer.known | layer.filled
+            shown[LAYER + index] = fill.cover(self._shot, self._camera, layer, position, mask, box)
+        return extend(plan.labels, plan.hole, kept, shown)
+
+    def _shows(self, source: int, matrix: Matrix, box: Box) -> Mask:
+        open_ = cv2.erode((self._shot.get(source).state == 0).astype(np.uint8), np.ones((3, 3)))
+        return fill.warp(open_, matrix, box, cv2.INTER_NEAREST) != 0
+
+    def _share(self, mask: Mask, box: Box, region: Box) -> Weights:
+        """A label's soft mask on the region's plate pixels."""
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)
+        shift = np.array([[1, 0, -box[0]], [0, 1, -box[1]], [0, 0, 1]], dtype=np.float64)
+        matrix = shift @ self._shot.to_proxy @ _moved(region)
+        size = (region[2] - region[0], region[3] - region[1])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        share = cv2.warpAffine(soft, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        share = np.asarray(share, dtype=np.float32).reshape(size[1], size[0])
+        share[share < 0.02] = 0.0
+        return share
+
+    def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
+        matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
+        plate = self._clip.plate(plan.sources[label])
+        return sample(plate, matrix, region, self._shot.exposure) + plan.levels[label]
+
+    def _ring(self, hole: Mask, missing: Mask, weight: Weights) -> Weights:
+        """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""
+        scale = self._shot.scale
+        away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3)
+        ring = (away > 1.5 + 1.5 * scale) & (away < (RING - 2) * scale + 2) & ~missing & (weight > 0.9)
+        return ring.astype(np.float32)
+
+    def _layer(self, position: int, label: int, region: Box) -> Encoded:
+        layer = self.layers[label - LAYER]
+        moved = self._shot.to_plate @ self._camera.to_source(position, layer.position) @ self._shot.to_proxy
+        matrix = layer.to_layer @ moved
+        picture = _warped(layer.picture, matrix @ _moved(region), region, cv2.INTER_CUBIC)
+        picture_grain = picture + self._grain(picture, position)
+        live, trust = self._detail(position, layer, matrix, region)
+        soft = cv2.GaussianBlur(layer.picture, (0, 0), _DETAIL).reshape(layer.picture.shape)
+        base = _warped(soft, matrix @ _moved(region), region, cv2.INTER_CUBIC)
+        mixed = picture_grain + (base + live - picture_grain) * trust[..., None]
+        filled = _warped(layer.filled.astype(np.float32)[..., None], matrix @ _moved(region), region, cv2.INTER_LINEAR)
+        return np.asarray(np.where(filled > 0.5, mixed, picture), dtype=np.float32)
+
+    def _detail(self, position: int, layer: Layer, matrix: Matrix, region: Box) -> tuple[Encoded, Weights]:
+        """Fine detail for the layer's pixels from where this very frame shows the like, and where that is so."""
+        size = (region[2] - region[0], region[3] - region[1])
+        x, y = np.meshgrid(np.arange(size[0]) + region[0], np.arange(size[1]) + region[1])
+        spots = apply(matrix, np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64))
+        near = np.rint(spots).astype(int)
+        inside = (near >= 0).all(axis=1) & (near[:, 0] < layer.filled.shape[1]) & (near[:, 1] < layer.filled.shape[0])
+        index = np.where(inside[:, None], near, 0)
+        matched = inside & layer.matched[index[:, 1], index[:, 0]]
+        if not matched.any():
+            return np.zeros((size[1], size[0], 3), dtype=np.float32), np.zeros((size[1], size[0]), dtype=np.float32)
+        there = apply(np.linalg.inv(matrix), spots + layer.offsets[index[:, 1], index[:, 0]])
+        low = np.floor(there[matched].min(axis=0)).astype(int) - 16
+        high = np.ceil(there[matched].max(axis=0)).astype(int) + 17
+        part = (max(0, low[0]), max(0, low[1]), min(self.canvas[0], high[0]), min(self.canvas[1], high[1]))
+        if part[0] >= part[2] or part[1] >= part[3]:
+            return np.zeros((size[1], size[0], 3), dtype=np.float32), np.zeros((size[1], size[0]), dtype=np.float32)
+        sigma = _DETAIL / float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+        fine, usable = self._fine(position, part, sigma)
+        maps = [(there[:, k] - part[k]).astype(np.float32).reshape(size[1], size[0]) for k in (0, 1)]
+        live = cv2.remap(fine, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        trust = cv2.remap(usable, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        trust = np.where(matched.reshape(size[1], size[0]), trust, 0.0).astype(np.float32)
+        return np.asarray(live, dtype=np.float32).reshape(size[1], size[0], 3), trust
+
+    def _fine(self, position: int, part: Box, sigma: float) -> tuple[Encoded, Weights]:
+        window = (slice(part[1], part[3]), slice(part[0], part[2]))
+        plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
+        unusable = (self._clip.quadmask(position)[window] != KEEP) | ~self._clip.valid(position)[window]
+        fine = plate - cv2.GaussianBlur(plate, (0, 0), sigma).reshape(plate.shape)
+        reach = max(1, round(2.0 * sigma))
+        grown = cv2.dilate(unusable.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1)))
+        usable = cv2.GaussianBlur(1.0 - grown.astype(np.float32), (0, 0), max(0.5, sigma / 2))
+        return np.asarray(fine, dtype=np.float32), np.asarray(usable, dtype=np.float32).reshape(grown.shape)
+
+    def _grain(self, level: Encoded, position: int) -> Encoded:
+        noise = grain.synthesise(self._model, level, (self._seed, position))
+        noise *= np.float32(self._options.grain)
+        return noise
+
+
+def _bounds(share: Weights) -> Box | None:
+    rows, columns = np.flatnonzero(share.any(axis=1)), np.flatnonzero(share.any(axis=0))
+    if rows.size == 0:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _moved(region: Box) -> Matrix:
+    return np.array([[1, 0, region[0]], [0, 1, region[1]], [0, 0, 1]], dtype=np.float64)
+
+
+def sample(plate: RGB, matrix: Matrix, region: Box, exposure: float) -> Encoded:
+    """The encoded ``plate`` at ``matrix`` times the pixels of ``region``; copied where that is a whole-pixel shift."""
+    x0, y0, x1, y1 = region
+    corners = np.array([[x0, y0], [x1 - 1, y0], [x0, y1 - 1], [x1 - 1, y1 - 1]], dtype=np.float64)
+    moved = apply(matrix, corners)
+    shift = np.rint((moved - corners).mean(axis=0))
+    whole = float(np.abs(moved - corners - shift).max()) < _WHOLE
+    if whole:
+        moved = corners + shift
+    height, width = plate.shape[:2]
+    low = np.clip(np.floor(moved.min(axis=0)).astype(int) - 6, 0, [width - 1, height - 1])
+    high = np.clip(np.ceil(moved.max(axis=0)).astype(int) + 7, low + 1, [width, height])
+    crop = shaper.encode(plate[low[1] : high[1], low[0] : high[0]], exposure)
+    if whole:
+        matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]], dtype=np.float64)
+    local = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], dtype=np.float64) @ matrix @ _moved(region)
+    return _warped(crop, local, region, cv2.INTER_NEAREST if whole else cv2.INTER_LANCZOS4)
+
+
+def _warped(
+    picture: npt.NDArray[np.float32], matrix: Matrix, region: Box, interpolation: int
+) -> npt.NDArray[np.float32]:
+    size = (region[2] - region[0], region[3] - region[1])
+    flags = interpolation | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, dtype=np.float32).reshape(size[1], size[0], *picture.shape[2:])
