@@ -11,10 +11,9 @@ import threading
 from pathlib import Path
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
-
 from void_client.errors import SettingsError
 from void_client.keys import allowed
+from zmq.auth.thread import ThreadAuthenticator
 
 log = logging.getLogger(__name__)
 

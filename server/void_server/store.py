@@ -52,6 +52,13 @@ class FrameStore:
     def path(self, digest: str) -> Path:
         return frame_path(self.folder, digest)
 
+    def has(self, digest: str) -> bool:
+        return digest in self._journal.frame_sizes([digest])
+
+    def is_finishing(self, digest: str) -> bool:
+        """Whether its check is under way in the executor."""
+        return digest in self._finishing
+
     def received(self, digest: str) -> int:
         """Bytes of an unfinished upload that are on disk."""
         try:
@@ -60,7 +67,7 @@ class FrameStore:
             return 0
 
     def missing(self, sizes: dict[str, int]) -> list[str]:
-        """Which frames are not here. Raises ``StoreFull`` where they could never fit, ``JobError`` where one is too big.
+        """Which frames are not here. Raises ``StoreFull`` where they cannot fit, ``JobError`` where one is too big.
 
         Those that are here count as used now, so that they are not dropped before the job is submitted.
         """
@@ -139,7 +146,7 @@ class FrameStore:
                 dropped += size
         if wanted and dropped < over:
             raise StoreFull(
-                f"The server's frame store ({self._max_bytes / 1e9:.1f} GB) has no room for {wanted / 1e9:.3f} GB more.",
+                f"The server's frame store of {self._max_bytes / 1e9:.1f} GB has no room for {wanted / 1e9:.3f} GB.",
                 hint="Wait for running jobs to end, or raise store_max_bytes on the server.",
             )
         return dropped

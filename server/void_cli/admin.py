@@ -1,0 +1,89 @@
+"""Commands for whoever runs a server: keys, gc."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from void_client import keys
+from void_client.errors import SettingsError
+from void_client.settings import config_dir, data_dir
+
+from .output import Output
+from .shot import add_server_arguments, open_client
+
+
+def add_commands(commands: Any) -> None:
+    command = commands.add_parser("keys", help="keys: this user's, and who may use a server")
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
+    new = actions.add_parser("new", help="make this user's key and print its public half")
+    new.set_defaults(run=_new)
+    show = actions.add_parser("show", help="print a server's public key")
+    allow = actions.add_parser("allow", help="let a client in: NAME and its public key")
+    allow.add_argument("name")
+    allow.add_argument("public_key")
+    revoke = actions.add_parser("revoke", help="shut a client out, from its next message on")
+    revoke.add_argument("name")
+    listing = actions.add_parser("list", help="who may use the server")
+    for action, run in ((show, _show), (allow, _allow), (revoke, _revoke), (listing, _list)):
+        action.add_argument("--data", type=Path, help="the server's folder")
+        action.set_defaults(run=run)
+    for action in (new, show, allow, revoke, listing):
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
+    gc = commands.add_parser("gc", help="bring a server's store, stages and results within their budgets now")
+    gc.add_argument("--dry-run", action="store_true", help="say what would go")
+    add_server_arguments(gc)
+    gc.set_defaults(run=_gc)
+
+
+def _data(options: argparse.Namespace) -> Path:
+    return options.data or data_dir(os.environ)
+
+
+def _new(options: argparse.Namespace, output: Output) -> int:
+    folder = config_dir(os.environ) / "keys"
+    pair = keys.make_pair(folder, "client")
+    output.say(
+        f"{pair.public}\nGive this public key to whoever runs the server: void keys allow NAME '{pair.public}'",
+        public_key=pair.public,
+        key_file=str(folder / "client.key_secret"),
+    )
+    return 0
+
+
+def _show(options: argparse.Namespace, output: Output) -> int:
+    path = _data(options) / "keys" / "server.key"
+    if not path.exists():
+        raise SettingsError(f"There is no server in {_data(options)}.", hint="`void serve` makes its keys.")
+    public = keys.read_public(path)
+    output.say(public, public_key=public)
+    return 0
+
+
+def _allow(options: argparse.Namespace, output: Output) -> int:
+    keys.allow(_data(options) / "keys" / "clients", options.name, options.public_key)
+    output.say(f"{options.name} may use the server.", allowed=options.name)
+    return 0
+
+
+def _revoke(options: argparse.Namespace, output: Output) -> int:
+    keys.revoke(_data(options) / "keys" / "clients", options.name)
+    output.say(f"{options.name} is shut out.", revoked=options.name)
+    return 0
+
+
+def _list(options: argparse.Namespace, output: Output) -> int:
+    for public, name in sorted(keys.allowed(_data(options) / "keys" / "clients").items(), key=lambda item: item[1]):
+        output.say(f"{name:<24} {public}", name=name, public_key=public)
+    return 0
+
+
+def _gc(options: argparse.Namespace, output: Output) -> int:
+    with open_client(options) as client:
+        freed = client.collect(options.dry_run)
+    verb = "would go" if options.dry_run else "gone"
+    parts = ", ".join(f"{name} {freed.get(name, 0) / 1e6:.1f} MB" for name in ("store", "uploads", "stages", "results"))
+    output.say(f"{verb}: {parts}; {freed.get('jobs', 0)} old jobs", dry_run=options.dry_run, freed=freed)
+    return 0

@@ -1,0 +1,198 @@
+"""Commands that bring their own server: serve, render, demo."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from void_client.client import Client
+from void_client.errors import EngineUnavailable, InputError, JobError, ServerUnreachable, VoidError
+from void_client.job import Resolved
+from void_client.settings import CONNECTION_FILE, ClientSettings, data_dir, load_client_settings, load_settings
+
+from .output import Output
+from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
+
+_START_S = 60.0
+
+
+def add_commands(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="run a server on this machine")
+    serve.add_argument("--data", help="the server's folder, on a local disk")
+    serve.add_argument("--bind", help="tcp://address:port (tcp://127.0.0.1:7411); port 0 takes a free one")
+    serve.add_argument("--endpoint", help="what clients are told, if not the bound address")
+    serve.add_argument("--device", dest="devices", action="append", help="cpu, cuda:0 …; one worker each")
+    serve.add_argument("--share-root", dest="share_roots", action="append", help="a folder that clients may share")
+    serve.add_argument("--config", type=Path, help="a settings file (YAML); all settings: docs/td.md")
+    serve.add_argument("--until-stdin-closes", action="store_true", help="end with the program that started it")
+    serve.set_defaults(run=_serve)
+    render = commands.add_parser("render", help="clean a shot: the frames and their manifest into a folder")
+    add_shot_arguments(render)
+    add_server_arguments(render)
+    render.add_argument("--out", type=Path, help="the folder for the frames")
+    render.add_argument("--local", action="store_true", help="use a private server even if another is configured")
+    render.add_argument("--data", type=Path, help="the private server's folder, kept; a temporary one without it")
+    render.set_defaults(run=_render)
+    demo = commands.add_parser("demo", help="a synthetic shot through a real server, measured against the truth")
+    demo.add_argument("--out", type=Path, default=Path("demo_out"), help="where to put it (demo_out)")
+    demo.add_argument("--size", default="640x360", help="WIDTHxHEIGHT (640x360)")
+    demo.add_argument("--length", type=int, default=24, help="frames (24)")
+    demo.set_defaults(run=_demo)
+
+
+def need_server() -> None:
+    """Raises ``EngineUnavailable`` where server or engine cannot run here."""
+    try:
+        import OpenEXR  # noqa: F401
+        from void_server import server  # noqa: F401
+    except ImportError as problem:
+        raise EngineUnavailable(
+            f"The server cannot run here: {problem}.",
+            hint="It needs Linux, Python 3.11 or later and: pip install 'void-nuke[server,plates]'.",
+        ) from problem
+
+
+def _serve(options: argparse.Namespace, output: Output) -> int:
+    need_server()
+    from void_server import server
+    from void_server.router import Router
+    from void_server.settings import PREFIX, ServerSettings
+
+    given = {k: getattr(options, k) for k in ("data", "bind", "endpoint", "devices", "share_roots")}
+    if given["share_roots"]:
+        given["share_roots"] = [os.path.abspath(root) for root in given["share_roots"]]
+    if given["data"] is None and PREFIX + "DATA" not in os.environ:
+        given["data"] = str(data_dir(os.environ))
+    settings = load_settings(
+        ServerSettings, file=options.config, prefix=PREFIX, environment=os.environ, overrides=given
+    )
+    logging.getLogger().setLevel(logging.INFO)
+
+    def ready(endpoint: str, public: str, router: Router) -> None:
+        server.stop_on_signals(router)
+        if options.until_stdin_closes:
+            threading.Thread(target=_stop_with_stdin, args=(router.stop,), daemon=True).start()
+        output.say(f"VOID server at {endpoint}\npublic key {public}\ndata in {settings.data}", endpoint=endpoint)
+
+    server.serve(settings, ready)
+    return 0
+
+
+def _stop_with_stdin(stop: Any) -> None:
+    while os.read(0, 4096):
+        pass
+    stop()
+
+
+def _render(options: argparse.Namespace, output: Output) -> int:
+    resolved, shot, base = resolve(options, output)
+    out = options.out or (base / shot.out if shot.out else None)
+    if out is None:
+        raise JobError("Where should the frames go?", hint="Give --out FOLDER, or `out:` in the shot file.")
+    _check_out(out, resolved)
+    job_id = options.job_id or str(uuid.uuid4())
+    if (options.server or options.connection) and not options.local:
+        with open_client(options) as client:
+            _follow(client, job_id, resolved, out, options.priority, output)
+        return 0
+    need_server()
+    with _work_folder(options.data, out) as data:
+        roots = sorted({str(path.resolve().parent) for path in resolved.files.values()})
+        with private_server(data, roots) as settings, Client(settings) as client:
+            _follow(client, job_id, resolved, out, options.priority, output)
+    return 0
+
+
+def _check_out(out: Path, resolved: Resolved) -> None:
+    for path in resolved.files.values():
+        if path.resolve().parent == out.resolve():
+            raise JobError(
+                f"{out} holds the shot's own frames.", hint="Choose another --out: results must not replace plates."
+            )
+
+
+def _follow(client: Client, job_id: str, resolved: Resolved, out: Path, priority: int, output: Output) -> None:
+    try:
+        manifest = client.run(
+            job_id, resolved, out, priority=priority, on_event=output.event, on_progress=output.transfer
+        )
+    except KeyboardInterrupt:
+        with contextlib.suppress(VoidError):
+            client.cancel(job_id)
+        raise
+    output.say(f"{len(manifest.frames)} frames in {out}", out=str(out), job=job_id, frames=len(manifest.frames))
+
+
+@contextmanager
+def _work_folder(chosen: Path | None, out: Path) -> Iterator[Path]:
+    """The private server's data. Without a choice it lives in the user's cache until the render has succeeded:
+    what was done before a kill or a failure is then found again by the next try of the same output folder."""
+    if chosen is not None:
+        yield chosen
+        return
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "void"
+    folder = cache / ("render-" + hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16])
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def private_server(data: Path, share_roots: Sequence[str]) -> Iterator[ClientSettings]:
+    """A server process of our own on a free local port, which ends with us. Raises ``ServerUnreachable``."""
+    data.mkdir(parents=True, exist_ok=True)
+    connection = data / CONNECTION_FILE
+    connection.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "void_cli.main", "serve", "--until-stdin-closes"]
+    command += ["--data", str(data), "--bind", "tcp://127.0.0.1:*"]
+    for root in share_roots:
+        command += ["--share-root", root]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VOID_SERVER_")}
+    log_path = data / "server.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    try:
+        _wait_for(connection, process, log_path)
+        yield load_client_settings({}, {}, connection)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(connection: Path, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    give_up = time.monotonic() + _START_S
+    while not connection.is_file():
+        if process.poll() is not None or time.monotonic() > give_up:
+            tail = log_path.read_text(errors="replace").strip().splitlines()[-3:]
+            raise ServerUnreachable(f"The private server did not start: {' / '.join(tail)}", hint=f"Log: {log_path}")
+        time.sleep(0.02)
+
+
+def _demo(options: argparse.Namespace, output: Output) -> int:
+    need_server()
+    from . import demo
+
+    try:
+        width, height = (int(part) for part in options.size.split("x"))
+    except ValueError:
+        raise InputError(f"{options.size!r} is not a size.", hint="Write --size 640x360.") from None
+    return demo.run(options.out, width, height, options.length, output)

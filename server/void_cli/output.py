@@ -1,0 +1,98 @@
+"""What the command line shows: lines and a bar for people, JSON lines for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from void_client.errors import VoidError
+from void_client.messages import Event
+
+_BAR = 24
+
+
+class Output:
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._bar_shown = False
+        self._live = sys.stderr.isatty()
+        self._stage = ""
+        self._stage_began = 0.0
+        self._first_step = 0
+        self._last_line = ""
+
+    def say(self, text: str, **values: Any) -> None:
+        """A line for people; for machines the values (where there are any)."""
+        if self.as_json:
+            if values:
+                print(json.dumps(values, default=str), flush=True)  # noqa: T201
+            return
+        self._clear()
+        print(text, flush=True)  # noqa: T201
+
+    def error(self, error: VoidError) -> None:
+        if self.as_json:
+            print(json.dumps({"error": error.to_wire(), "exit_code": error.exit_code}, default=str))  # noqa: T201
+            return
+        self._clear()
+        print(f"void: {error.message}", file=sys.stderr)  # noqa: T201
+        if error.hint:
+            print(f"      {error.hint}", file=sys.stderr)  # noqa: T201
+
+    def event(self, event: Event) -> None:
+        """A job's event: its stage, step and how long it may still take."""
+        if self.as_json:
+            record = {"event": event.kind, "job": event.job_id, "seq": event.seq, "time": event.time, **event.data}
+            print(json.dumps(record, default=str), flush=True)  # noqa: T201
+        elif event.kind == "progress":
+            self.bar(event.data["stage"], event.data["step"], event.data["of"], event.data.get("note", ""))
+        elif event.kind == "stage" and event.data["state"] == "cached":
+            self._line(f"{event.data['stage']}: done before, reused")
+        elif event.kind in ("queued", "running") and event.data.get("reason"):
+            self._line(f"queued again: {event.data['reason']}")
+
+    def bar(self, stage: str, step: int, of: int, note: str = "") -> None:
+        """``stage`` [#####     ] 12/46  ETA 0:31. On a terminal only; else a line when a stage is complete."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._stage_began, self._first_step = stage, now, step
+        if self.as_json:
+            return
+        if not self._live:
+            if step == of:
+                self._line(f"{stage}: {of}/{of}")
+            return
+        done = min(1.0, step / of) if of else 1.0
+        gained = step - self._first_step
+        eta = (now - self._stage_began) / gained * (of - step) if gained > 0 else 0.0
+        filled = int(done * _BAR)
+        left = f"ETA {int(eta) // 60}:{int(eta) % 60:02d}" if gained > 0 and step < of else ""
+        text = f"\r{stage:>9} [{'#' * filled}{' ' * (_BAR - filled)}] {_amount(stage, step, of)}  {left} {note[:30]}"
+        print(f"{text:<79}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        self._bar_shown = True
+        if step == of:
+            self._clear(keep=True)
+
+    def transfer(self, what: str, done: int, of: int) -> None:
+        """Bytes going up or coming down."""
+        if of:
+            self.bar(what, done, of)
+
+    def _line(self, text: str) -> None:
+        self._clear()
+        if text != self._last_line:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+        self._last_line = text
+
+    def _clear(self, keep: bool = False) -> None:
+        if self._bar_shown:
+            print("" if keep else "\r" + " " * 79 + "\r", end="\n" if keep else "", file=sys.stderr)  # noqa: T201
+        self._bar_shown = False
+
+
+def _amount(stage: str, step: int, of: int) -> str:
+    if stage in ("upload", "download"):
+        return f"{step / 1e6:.1f}/{of / 1e6:.1f} MB"
+    return f"{step}/{of}"

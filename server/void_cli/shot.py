@@ -1,0 +1,97 @@
+"""The arguments that describe a shot and a server, shared by the commands."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from void_client.client import Client
+from void_client.errors import JobError
+from void_client.job import Resolved, ShotFile
+from void_client.settings import ClientSettings, load_client_settings
+
+from .output import Output
+
+
+def add_shot_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("shot_file", nargs="?", type=Path, help="a shot file (YAML or JSON); options override it")
+    command.add_argument("--plate", help='EXR sequence: "shot/plate.%%04d.exr" or "shot/plate.####.exr"')
+    command.add_argument("--frames", help='frame range: "1001-1046"; all on disk without it')
+    command.add_argument("--quadmask", help="quadmask sequence: 0 remove, 63 overlap, 127 affected, 255 keep")
+    command.add_argument("--engine", help="what makes the pixels (cleanplate)")
+    command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the engine")
+    command.add_argument("--layer", help="the RGB layer to clean; R, G, B without it")
+    command.add_argument("--colour-space", dest="colour_space", help="the plate's working space, recorded")
+    command.add_argument("--prompt", help="what the scene looks like once the object is gone")
+    command.add_argument("--seed", type=int, help="random seed (42)")
+    command.add_argument("--name", dest="shot", help="the shot's name, for the queue")
+    command.add_argument("--priority", type=int, default=50, help="0 to 100, higher first (50)")
+    command.add_argument("--job-id", dest="job_id", help="this job's id; sending one twice is one job")
+
+
+def add_server_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--server", metavar="ENDPOINT", help="tcp://host:port")
+    command.add_argument("--server-key", dest="server_key", help="the server's public key")
+    command.add_argument("--key-file", dest="key_file", help="your secret key file")
+    command.add_argument("--connection", type=Path, help="a connection file, as `void serve` writes it")
+    command.add_argument("--timeout", type=float, help="seconds that a request may wait (30)")
+
+
+def client_settings(options: argparse.Namespace) -> ClientSettings:
+    overrides = {
+        "endpoint": options.server,
+        "server_key": options.server_key,
+        "key_file": options.key_file,
+        "timeout_s": options.timeout,
+    }
+    return load_client_settings(os.environ, overrides, options.connection)
+
+
+def open_client(options: argparse.Namespace) -> Client:
+    return Client(client_settings(options))
+
+
+def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
+    """The shot that file and options describe, and the folder from which its paths count. Raises ``JobError``."""
+    names = ("plate", "frames", "quadmask", "engine", "layer", "colour_space", "prompt", "seed", "shot")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.option:
+        given["options"] = dict(_option(text) for text in options.option)
+    if options.shot_file is None:
+        for name in ("plate", "quadmask"):
+            if name not in given:
+                raise JobError(f"Which {name}?", hint=f"Give a shot file, or --{name} with a frame pattern.")
+        return ShotFile(**given), Path.cwd()
+    base = options.shot_file.resolve().parent
+    for name in ("plate", "quadmask"):
+        if name in given:  # a path on the command line counts from where the command is typed
+            given[name] = os.path.abspath(os.path.expanduser(given[name]))
+    return dataclasses.replace(ShotFile.read(options.shot_file), **given), base
+
+
+def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, ShotFile, Path]:
+    shot, base = shot_of(options)
+    return shot.resolve(base, lambda done, of: output.bar("hash", done, of)), shot, base
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise JobError(f"{text!r} is not an option.", hint="Write --option key=value.")
+    return key, _plain(value)
+
+
+def _plain(text: str) -> Any:
+    words: Mapping[str, Any] = {"true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

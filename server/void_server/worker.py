@@ -1,0 +1,149 @@
+"""The worker process: one device, one job at a time; the server's only importer of void_engine.
+
+Started by the supervisor as ``python -m void_server.worker FD DATA DEVICE``. Promises: it ends with its
+server (end of file on the line); results get their names whole, the manifest last; every failure is told in
+terms of the error tree.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from void_client import wire
+from void_client.errors import Cancelled, JobFailed, VoidError
+from void_client.job import JobSpec
+from void_client.manifest import MANIFEST, ResultFrame, ResultManifest
+from void_engine.pipeline import Delivered, Folders, engines, run_job
+
+from .link import Link, LinkClosed
+from .store import frame_path
+
+log = logging.getLogger(__name__)
+
+_ALIVE_S = 2.0
+_PROGRESS_S = 0.2
+
+
+class Observer:
+    """``void_engine.pipeline.Observer`` over the line; progress is thinned to a few messages a second."""
+
+    def __init__(self, link: Link, job_id: str) -> None:
+        self._link = link
+        self._job_id = job_id
+        self._next = 0.0
+        self.cancelled = threading.Event()
+
+    def stage(self, name: str, state: str, key: str) -> None:
+        self._next = 0.0
+        self._link.send("stage", job_id=self._job_id, stage=name, state=state, key=key)
+
+    def progress(self, stage: str, step: int, of: int, note: str) -> None:
+        now = time.monotonic()
+        if now >= self._next or step == of:
+            self._next = now + _PROGRESS_S
+            self._link.send("progress", job_id=self._job_id, stage=stage, step=step, of=of, note=note)
+
+    def check(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled(f"The job {self._job_id} was cancelled.")
+
+
+class Process:
+    def __init__(self, link: Link, data: Path, device: str) -> None:
+        self._link = link
+        self._data = data
+        self._device = device
+        self._observer: Observer | None = None
+        self._jobs: list[dict[str, Any]] = []
+        self._wanted = threading.Condition()
+
+    def run(self) -> None:
+        """Until the server closes the line."""
+        threading.Thread(target=self._listen, name="void link", daemon=True).start()
+        threading.Thread(target=self._say_alive, name="void alive", daemon=True).start()
+        self._link.send("ready", engines=engines())
+        while True:
+            with self._wanted:
+                self._wanted.wait_for(lambda: bool(self._jobs))
+                message = self._jobs.pop()
+            self._run_job(message["job_id"], message["spec"])
+
+    def _run_job(self, job_id: str, spec_map: dict[str, Any]) -> None:
+        try:
+            facts = self._render(job_id, JobSpec.from_wire(spec_map))
+            kind, data = "done", facts
+        except Cancelled as error:
+            kind, data = "cancelled", error.to_wire()
+        except VoidError as error:
+            log.warning("job %s: %s", job_id, error)
+            kind, data = "failed", error.to_wire()
+        except LinkClosed:
+            raise
+        except Exception as problem:
+            log.exception("job %s failed", job_id)
+            failure = JobFailed(
+                f"The job failed inside the engine: {type(problem).__name__}: {problem}",
+                hint="This is a fault of VOID: please report it with `void doctor --bundle`.",
+            )
+            kind, data = "failed", failure.to_wire()
+        self._observer = None
+        self._link.send(kind, job_id=job_id, data=data)
+
+    def _render(self, job_id: str, spec: JobSpec) -> dict[str, Any]:
+        observer = Observer(self._link, job_id)
+        self._observer = observer
+        result = self._data / "results" / job_id
+        # The mark of a finished result goes first and comes last.
+        (result / MANIFEST).unlink(missing_ok=True)
+        folders = Folders(stages=self._data / "stages", result=result)
+        delivered = run_job(spec, lambda digest: frame_path(self._data / "store", digest), folders, observer)
+        facts = {**delivered.facts, "device": self._device}
+        _manifest(job_id, spec, delivered, facts).write(result)
+        return {"frames": len(delivered.frames), "engine": spec.engine.name}
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                for message in self._link.receive():
+                    self._hear(message)
+        except LinkClosed:
+            os._exit(0)  # the server has ended: nobody waits for this work, and another worker may begin it
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["kind"] == "run":
+            with self._wanted:
+                self._jobs.append(message)
+                self._wanted.notify()
+        elif message["kind"] == "cancel" and self._observer is not None:
+            self._observer.cancelled.set()
+
+    def _say_alive(self) -> None:
+        while True:
+            time.sleep(_ALIVE_S)
+            try:
+                self._link.send("alive")
+            except LinkClosed:
+                os._exit(0)
+
+
+def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str, Any]) -> ResultManifest:
+    frames = tuple(ResultFrame(f.number, f.path.name, f.sha256, f.size) for f in delivered.frames)
+    wire.pack(facts)  # facts travel: what cannot is a fault of the engine, found here and not at the client
+    return ResultManifest(job_id, spec.content_hash(), frames, spec.to_wire(), facts)
+
+
+def main() -> None:
+    fd, data, device = sys.argv[1:]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker " + device + ": %(message)s")
+    Process(Link(socket.socket(fileno=int(fd))), Path(data), device).run()
+
+
+if __name__ == "__main__":
+    main()
