@@ -108,7 +108,7 @@ class _Work:
         """Synthesises what no frame shows, where most is needed first, and carries it to the others."""
         for index in range(fill.MOST_LAYERS):
             self._context.check()
-            wanted = {position: int(np.count_nonzero(plan.labels == FILL)) for position, plan in plans.items()}
+            wanted = {position: fill.wanted(plan) for position, plan in plans.items()}
             position = max(wanted, key=lambda key: (wanted[key], -key), default=-1)
             if position >= 0 and wanted[position] >= fill.SMALLEST:
                 self._add_layer(index, position, plans, painter)

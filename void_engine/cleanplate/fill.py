@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import patchmatch
 
-from void_engine.cleanplate import nnf, seam
+from void_engine.cleanplate import nnf, pixels, seam
 from void_engine.cleanplate.motion import Camera
 from void_engine.cleanplate.options import Options
-from void_engine.cleanplate.proxies import Matrix, ProxyShot
+from void_engine.cleanplate.pixels import Box, Mask, Matrix
+from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.scratch import Arrays
 from void_engine.cleanplate.shaper import Encoded
-from void_engine.cleanplate.sources import FILL, LAYER, Box, FramePlan, Mask, warp
+from void_engine.cleanplate.sources import FILL, LAYER, NONE, FramePlan
 
 MOST_LAYERS = 8
 SMALLEST = 24  # proxy pixels: less than this is continued from its neighbours instead
@@ -93,11 +93,9 @@ def make_layer(
     height, width = hole.shape
     ratio = min(1.0, options.fill_size / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    small = _resized(picture, size)
-    core = _resized(hole.astype(np.float32), size) > 1e-4
-    unseen = _resized(missing.astype(np.float32), size) > 1e-4
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _GROW + 1, 2 * _GROW + 1))
-    grown = (cv2.dilate(core.astype(np.uint8), kernel) != 0) & ~(unseen & ~core)
+    small = pixels.resized(picture, size)
+    core, unseen = pixels.any_in(hole, size), pixels.any_in(missing, size)
+    grown = pixels.grown(core, _GROW) & ~(unseen & ~core)
     known = ~grown & ~unseen
     if not known.any():
         return None
@@ -106,11 +104,6 @@ def make_layer(
     sx, sy = size[0] / width, size[1] / height
     to_layer = np.array([[sx, 0, (0.5 - region[0]) * sx - 0.5], [0, sy, (0.5 - region[1]) * sy - 0.5], [0, 0, 1]])
     return Layer(position, to_layer, filled, known, grown, offsets, matched)
-
-
-def _resized(array: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    small = cv2.resize(array, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32).reshape(size[1], size[0], *array.shape[2:])
 
 
 def _synthesise(picture: Encoded, hole: Mask, unusable: Mask, known: Mask, options: Options, seed: int) -> Encoded:
@@ -134,7 +127,7 @@ def _synthesise(picture: Encoded, hole: Mask, unusable: Mask, known: Mask, optio
 def cover(shot: ProxyShot, camera: Camera, layer: Layer, position: int, mask: Mask, box: Box) -> Mask:
     """Where a frame's proxy pixels of ``box`` fall on ``mask``, which has the layer's size."""
     matrix = layer.to_layer @ shot.to_plate @ camera.to_source(position, layer.position)
-    return warp(mask.astype(np.uint8), matrix, box, cv2.INTER_NEAREST) != 0
+    return pixels.shown(mask, matrix, box)
 
 
 def carry(shot: ProxyShot, camera: Camera, layer: Layer, index: int, position: int, plan: FramePlan) -> None:
@@ -142,3 +135,12 @@ def carry(shot: ProxyShot, camera: Camera, layer: Layer, index: int, position: i
     open_ = plan.labels == FILL
     if open_.any():
         plan.labels[open_ & cover(shot, camera, layer, position, layer.filled, plan.box)] = LAYER + index
+    if position == layer.position:
+        # What is left here are slivers under the seams of other pieces: asking again would not change that.
+        plan.labels[plan.labels == FILL] = NONE
+
+
+def wanted(plan: FramePlan) -> int:
+    """Proxy pixels of a frame that still wait for a fill, slivers left out."""
+    open_ = plan.labels == FILL
+    return int(np.count_nonzero(pixels.grown(pixels.shrunk(open_, 1), 1) & open_)) if open_.any() else 0

@@ -15,10 +15,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from void_engine.cleanplate import pixels
 from void_engine.cleanplate.shaper import Encoded
 
 _LEVELS = 8  # bins of encoded level from 0 to 1
@@ -52,9 +52,9 @@ def measure(encoded: Encoded, usable: npt.NDArray[np.bool_]) -> GrainModel:
     for channel in range(3):
         plane = np.ascontiguousarray(encoded[:height, :width, channel])
         tiles = _tiles(plane)[whole]
-        rest = _tiles(plane - cv2.GaussianBlur(plane, (0, 0), 2.0))[whole]
+        rest = _tiles(plane - pixels.blurred(plane, 2.0))[whole]
         # 1.4826: from median deviation to standard deviation; 1.02: what the blur itself keeps of white noise.
-        strength = np.median(np.abs(rest), axis=(1, 2)) * 1.4826 * 1.02
+        strength = (np.median(np.abs(rest), axis=(1, 2)) * 1.4826 * 1.02).astype(np.float32)
         quiet = strength <= np.quantile(strength, 0.25)
         sigma[channel] = _curve(tiles.mean(axis=(1, 2)), strength)
         energy = float((rest[quiet] ** 2).mean())
@@ -88,7 +88,7 @@ def synthesise(model: GrainModel, level: Encoded, key: tuple[int, int]) -> Encod
     generator = np.random.default_rng([abs(key[0]), key[1]])
     noise = generator.standard_normal(level.shape, dtype=np.float32)
     if model.size > 0.0:
-        noise = cv2.GaussianBlur(noise, (0, 0), model.size).reshape(level.shape)
+        noise = pixels.blurred(noise, model.size)
         noise /= max(float(noise.std()), 1e-6)
     at = np.clip(level * _LEVELS - 0.5, 0.0, _LEVELS - 1.0)
     steps = np.arange(_LEVELS)

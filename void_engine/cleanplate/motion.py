@@ -4,9 +4,10 @@ Promises a map from a frame's proxy pixels to another's that never leaves the pl
 the identity for a camera that stands still, and the same answer every time. Must not follow the
 object: features lie outside the quadmask.
 
-Corners (Shi and Tomasi), pyramidal Lucas-Kanade forward and backward, then RANSAC: a homography
-where many corners agree, else an affinity, else a shift, else the identity. Neighbours are chained;
-a pair further apart starts from the chain and is measured again directly, so errors do not add up.
+Corners (Shi and Tomasi), pyramidal Lucas-Kanade forward and backward, then the simplest of
+standing still, a shift, a similarity and a homography (the last two by RANSAC) that explains the
+tracks. Neighbours are chained; a pair further apart starts from the chain and is measured again
+directly, so errors do not add up.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import scratch
-from void_engine.cleanplate.proxies import Matrix, Proxy, ProxyShot
+from void_engine.cleanplate import pixels, scratch
+from void_engine.cleanplate.pixels import Mask, Matrix
+from void_engine.cleanplate.proxies import Proxy, ProxyShot
 
 Points = npt.NDArray[np.float32]  # (n, 2), x and y
 
-STILL = 0.08  # proxy pixels: a corner of the frame that moves less has not moved
-_CORNERS = 1200
+_STILL = 0.3  # proxy pixels over a long span: a standing camera's tracks may jitter by that
+_CORNERS = 800
+_AGREES = 1.0  # proxy pixels between a track and the model that explains it
+_JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
 _BACK_ERROR = 0.5  # proxy pixels between a corner and itself tracked there and back
 _HELD = 4096
 
@@ -59,13 +64,15 @@ class Camera:
         """Target's proxy pixels to source's, measured directly; (3, 3) float64, identity for a locked camera."""
         if self.locked or target == source:
             return np.eye(3)
-        pair = self._pairs.get((target, source))
+        # One measure serves both ways, always taken from the earlier frame: the order of asking must not matter.
+        key = (min(target, source), max(target, source))
+        pair = self._pairs.get(key)
         if pair is None:
-            pair = measure_pair(self._shot.get(target), self._shot.get(source), self.chained(target, source))
-            self._pairs[(target, source)] = pair
+            pair = measure_pair(self._shot.get(key[0]), self._shot.get(key[1]), self.chained(*key))
+            self._pairs[key] = pair
             if len(self._pairs) > _HELD:
                 self._pairs.popitem(last=False)
-        return pair.matrix
+        return pair.matrix if target < source else _unit(np.linalg.inv(pair.matrix))
 
 
 def track_camera(shot: ProxyShot, count: int, folder: Path, tick: Callable[[str], None]) -> Camera:
@@ -88,15 +95,11 @@ def track_camera(shot: ProxyShot, count: int, folder: Path, tick: Callable[[str]
 
 def _is_locked(shot: ProxyShot, chain: list[Matrix]) -> bool:
     size = (shot.width, shot.height)
-    # Noise of the neighbours adds up along the chain: what counts is the direct measure over long spans.
-    if any(movement(chain[i] @ np.linalg.inv(chain[i - 1]), size) > 4 * STILL for i in range(1, len(chain))):
+    if any(movement(chain[i] @ np.linalg.inv(chain[i - 1]), size) > _STILL for i in range(1, len(chain))):
         return False
-    last = len(chain) - 1
-    for position in sorted({last // 4, last // 2, 3 * last // 4, last}):
-        pair = measure_pair(shot.get(position), shot.get(0), np.eye(3))
-        if movement(pair.matrix, size) > 2 * STILL:
-            return False
-    return True
+    # A slow drift hides between neighbours: what counts is the direct measure over long spans.
+    spans = sorted({round(share * (len(chain) - 1)) for share in np.linspace(0, 1, 9)} - {0})
+    return all(movement(measure_pair(shot.get(k), shot.get(0), np.eye(3)).matrix, size) <= _STILL for k in spans)
 
 
 def movement(matrix: Matrix, size: tuple[int, int]) -> float:
@@ -114,68 +117,86 @@ def apply(matrix: Matrix, points: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
 
 def measure_pair(target: Proxy, source: Proxy, guess: Matrix) -> Pair:
     """The motion from ``target`` to ``source``, starting from ``guess``; falls back to the guess."""
-    size = (target.rgb.shape[1], target.rgb.shape[0])
     start, end = _tracks(target, source, guess)
-    pair = _fit(start, end, size)
-    if pair is None:
-        return Pair(guess, 0)
-    if movement(pair.matrix, size) < STILL:
-        return Pair(np.eye(3), pair.inliers)
-    return pair
+    pair = _fit(start, end, (target.rgb.shape[1], target.rgb.shape[0]))
+    return pair if pair is not None else Pair(guess, 0)
 
 
 def _tracks(target: Proxy, source: Proxy, guess: Matrix) -> tuple[Points, Points]:
     none = np.zeros((0, 2), dtype=np.float32)
     if min(target.rgb.shape[:2]) < 24:
         return none, none
-    grey_t, grey_s = (cv2.cvtColor(proxy.rgb, cv2.COLOR_RGB2GRAY) for proxy in (target, source))
+    grey_t, grey_s = (np.asarray(cv2.cvtColor(proxy.rgb, cv2.COLOR_RGB2GRAY)) for proxy in (target, source))
     # Windows of 21 pixels must not look into the hole: corners keep away from it.
-    open_t, open_s = (cv2.erode((proxy.state == 0).astype(np.uint8), np.ones((9, 9))) for proxy in (target, source))
-    spacing = max(3.0, max(grey_t.shape) / 120)
-    corners = cv2.goodFeaturesToTrack(grey_t, _CORNERS, 0.002, spacing, mask=open_t)
-    if corners is None or len(corners) < 4:
+    open_t, open_s = (pixels.shrunk(proxy.state == 0, 4) for proxy in (target, source))
+    spacing = max(3.0, max(grey_t.shape) / 100)
+    corners = cv2.goodFeaturesToTrack(grey_t, _CORNERS, 0.002, spacing, mask=open_t.astype(np.uint8))
+    if corners is None or len(corners) < 3:
         return none, none
     start = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
-    init = apply(guess, start.astype(np.float64)).astype(np.float32)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003)
-    window = {"winSize": (21, 21), "maxLevel": 3, "criteria": criteria, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-    end, found, _ = cv2.calcOpticalFlowPyrLK(grey_t, grey_s, start, init.copy(), **window)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(grey_s, grey_t, end, start.copy(), **window)  # type: ignore[call-overload]
-    good = (found.ravel() == 1) & (found_back.ravel() == 1)
-    good &= np.abs(back - start).max(axis=1) < _BACK_ERROR
-    good &= _inside(end, open_s)
+    end, found = _flow(grey_t, grey_s, start, apply(guess, start.astype(np.float64)).astype(np.float32))
+    back, found_back = _flow(grey_s, grey_t, end, start)
+    good = found & found_back & (np.abs(back - start).max(axis=1) < _BACK_ERROR) & _inside(end, open_s)
     return start[good], end[good]
 
 
-def _inside(points: Points, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def _flow(
+    one: npt.NDArray[Any], other: npt.NDArray[Any], start: Points, guess: Points
+) -> tuple[Points, npt.NDArray[np.bool_]]:
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003)
+    end, found, _ = cv2.calcOpticalFlowPyrLK(
+        one, other, start, guess.copy(), None, None, (21, 21), 3, criteria, cv2.OPTFLOW_USE_INITIAL_FLOW
+    )
+    return np.asarray(end, dtype=np.float32).reshape(-1, 2), np.asarray(found).ravel() == 1
+
+
+def _inside(points: Points, mask: Mask) -> npt.NDArray[np.bool_]:
     x, y = np.rint(points[:, 0]).astype(int), np.rint(points[:, 1]).astype(int)
     inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
-    inside[inside] &= mask[y[inside], x[inside]] != 0
+    inside[inside] &= mask[y[inside], x[inside]]
     return np.asarray(inside)
 
 
 def _fit(start: Points, end: Points, size: tuple[int, int]) -> Pair | None:
+    """The simplest motion that explains the tracks nearly as well as the freest does."""
     if len(start) < 3:
         return None
-    cv2.setRNGSeed(1)
-    moved = float(np.median(np.abs(end - start)))
-    if moved < STILL / 2 and float(np.quantile(np.abs(end - start), 0.6)) < STILL:
-        return Pair(np.eye(3), len(start))
-    if len(start) >= 24:
-        matrix, inliers = cv2.findHomography(start, end, cv2.RANSAC, 0.8, maxIters=3000, confidence=0.999)
-        if matrix is not None and int(inliers.sum()) >= max(16, 0.3 * len(start)) and _plausible(matrix, size):
-            return Pair(_unit(matrix), int(inliers.sum()))
-    if len(start) >= 8:
-        affine, inliers = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=0.8)
-        if affine is not None and int(inliers.sum()) >= max(6, 0.3 * len(start)):
-            matrix = np.vstack([affine, [0.0, 0.0, 1.0]])
-            if _plausible(matrix, size):
-                return Pair(matrix, int(inliers.sum()))
-    shift = np.median((end - start).astype(np.float64), axis=0)
-    near = np.abs(end - start - shift).max(axis=1) < 1.0
-    if np.count_nonzero(near) < max(3, 0.5 * len(start)):
+    models = [np.eye(3), _shift(start, end), *_freer(start, end, size)]
+    errors = [np.linalg.norm(apply(model, start.astype(np.float64)) - end, axis=1) for model in models]
+    counts = [int(np.count_nonzero(error < _AGREES)) for error in errors]
+    if max(counts) < max(3, 0.3 * len(start)):
         return None
-    return Pair(np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]], dtype=np.float64), int(near.sum()))
+    # Judged on the tracks that the best model explains: what moves by itself has no vote.
+    best = int(np.argmax(counts))
+    followed = errors[best] < _AGREES
+    finest = min(float(np.median(error[followed])) for error in errors)
+    for model, error, count in zip(models, errors, counts, strict=True):
+        # Tracks of defocused or compressed pictures jitter: a freer model fits the jitter a little better.
+        if float(np.median(error[followed])) <= 1.2 * finest + _JITTER and count >= 0.85 * max(counts):
+            return Pair(model, count)
+    return Pair(models[best], counts[best])
+
+
+def _shift(start: Points, end: Points) -> Matrix:
+    moves = (end - start).astype(np.float64)
+    middle = np.median(moves, axis=0)
+    near = np.abs(moves - middle).max(axis=1) < _AGREES
+    mean = moves[near].mean(axis=0) if near.any() else middle
+    return pixels.moved_by(float(mean[0]), float(mean[1]))
+
+
+def _freer(start: Points, end: Points, size: tuple[int, int]) -> list[Matrix]:
+    cv2.setRNGSeed(1)
+    found: list[Matrix] = []
+    if len(start) >= 8:
+        affine, _ = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=0.8)
+        if affine is not None:
+            found.append(np.vstack([np.asarray(affine, dtype=np.float64), [0.0, 0.0, 1.0]]))
+    if len(start) >= 24:
+        matrix, _ = cv2.findHomography(start, end, cv2.RANSAC, 0.8, maxIters=3000, confidence=0.999)
+        if matrix is not None:
+            found.append(np.asarray(matrix, dtype=np.float64))
+    return [_unit(matrix) for matrix in found if _plausible(matrix, size)]
 
 
 def _plausible(matrix: Matrix, size: tuple[int, int]) -> bool:
@@ -188,5 +209,5 @@ def _plausible(matrix: Matrix, size: tuple[int, int]) -> bool:
     return 0.25 < area / (width * height) < 4.0
 
 
-def _unit(matrix: npt.NDArray[np.floating]) -> Matrix:
+def _unit(matrix: Matrix) -> Matrix:
     return np.asarray(matrix / matrix[2, 2], dtype=np.float64)

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from void_engine.cleanplate import pixels
+from void_engine.cleanplate.pixels import Mask
 from void_engine.cleanplate.shaper import Encoded
 
-Mask = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.int16]  # (H, W, 2), x and y; 0 outside the wanted pixels
 
 RADIUS = 3  # of the compared patches
@@ -33,14 +34,13 @@ def nearest_known(picture: Encoded, wanted: Mask, known: Mask, seed: int) -> tup
     """
     height, width = wanted.shape
     offsets = np.zeros((height, width, 2), dtype=np.int16)
-    side = 2 * RADIUS + 1
-    inner = cv2.erode(known.astype(np.uint8), np.ones((side, side)), borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
+    inner = pixels.shrunk(known, RADIUS, border=False)
     sources = np.flatnonzero(inner)
     targets = np.flatnonzero(wanted)
     if sources.size < 64 or targets.size == 0:
         return offsets, np.zeros_like(wanted)
     features = _features(picture, sources)
-    field = _search(features, targets, sources, inner.ravel() != 0, (height, width), seed)
+    field = _search(features, targets, sources, inner.ravel(), (height, width), seed)
     offsets.reshape(-1, 2)[targets, 0] = field % width - targets % width
     offsets.reshape(-1, 2)[targets, 1] = field // width - targets // width
     return offsets, wanted.copy()

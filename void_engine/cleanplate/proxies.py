@@ -14,16 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from void_engine.cleanplate import grain, scratch, shaper
+from void_engine.cleanplate import grain, pixels, scratch, shaper
 from void_engine.cleanplate.grain import GrainModel
+from void_engine.cleanplate.pixels import Bytes, Mask, Matrix
 from void_engine.interface import KEEP, Clip
-
-Bytes = npt.NDArray[np.uint8]
-Matrix = npt.NDArray[np.float64]  # (3, 3), maps pixel centres (x, y, 1)
 
 HOLE, MISSING = 1, 2
 LONG_SIDE = 960
@@ -38,8 +34,8 @@ class Proxy:
     state: Bytes
 
     @property
-    def hole(self) -> npt.NDArray[np.bool_]:
-        return (self.state & HOLE) != 0
+    def hole(self) -> Mask:
+        return np.asarray((self.state & HOLE) != 0)
 
 
 class ProxyShot:
@@ -54,6 +50,7 @@ class ProxyShot:
         self.scale = max(canvas[0] / size[0], canvas[1] / size[1])
         self._folder = folder
         self._held: OrderedDict[int, Proxy] = OrderedDict()
+        self._trusted: OrderedDict[tuple[int, int], Mask] = OrderedDict()
 
     def get(self, position: int) -> Proxy:
         """The proxy of one frame, from memory or the scratch folder."""
@@ -68,6 +65,18 @@ class ProxyShot:
                 self._held.popitem(last=False)
         self._held.move_to_end(position)
         return proxy
+
+    def trusted(self, position: int, margin: int) -> Mask:
+        """Where a frame's proxy pixels are kept, valid and ``margin`` pixels away from those that are not."""
+        key = (position, margin)
+        mask = self._trusted.get(key)
+        if mask is None:
+            mask = pixels.shrunk(self.get(position).state == 0, margin)
+            self._trusted[key] = mask
+            if len(self._trusted) > 2 * _HELD:
+                self._trusted.popitem(last=False)
+        self._trusted.move_to_end(key)
+        return mask
 
 
 def _path(folder: Path, position: int) -> Path:
@@ -110,19 +119,13 @@ def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[Pr
     return ProxyShot(folder, size, canvas, exposure), GrainModel.from_json(known["grain"])
 
 
-def _usable(clip: Clip, position: int) -> npt.NDArray[np.bool_]:
+def _usable(clip: Clip, position: int) -> Mask:
     return (clip.quadmask(position) == KEEP) & clip.valid(position)
 
 
 def _make(clip: Clip, position: int, size: tuple[int, int], exposure: float) -> Proxy:
     hole = clip.quadmask(position) != KEEP
     missing = ~clip.valid(position)
-    small = cv2.resize(clip.plate(position), size, interpolation=cv2.INTER_AREA)
-    state = _any_in(hole, size).astype(np.uint8) * HOLE | _any_in(missing, size).astype(np.uint8) * MISSING
-    rgb = shaper.to_bytes(shaper.encode(np.asarray(small, dtype=np.float32).reshape(size[1], size[0], 3), exposure))
-    return Proxy(rgb, state.astype(np.uint8))
-
-
-def _any_in(mask: npt.NDArray[np.bool_], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
-    return np.asarray(share > 1e-4)
+    small = pixels.resized(clip.plate(position), size)
+    state = pixels.any_in(hole, size) * np.uint8(HOLE) | pixels.any_in(missing, size) * np.uint8(MISSING)
+    return Proxy(shaper.to_bytes(shaper.encode(small, exposure)), state.astype(np.uint8))

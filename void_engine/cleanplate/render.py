@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import fill, grain, seam, shaper
+from void_engine.cleanplate import fill, grain, pixels, seam, shaper
 from void_engine.cleanplate.fill import Layer
 from void_engine.cleanplate.grain import GrainModel
 from void_engine.cleanplate.motion import Camera, apply
 from void_engine.cleanplate.options import Options
-from void_engine.cleanplate.proxies import Matrix, ProxyShot
+from void_engine.cleanplate.pixels import Box, Mask, Matrix, moved_by
+from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.shaper import Encoded
-from void_engine.cleanplate.sources import LAYER, RING, Box, FramePlan, Mask, extend
+from void_engine.cleanplate.sources import LAYER, RING, FramePlan, extend
 from void_engine.interface import KEEP, RGB, Clip
 
 Weights = npt.NDArray[np.float32]
@@ -98,25 +99,18 @@ class Painter:
         kept = (self._shot.get(position).state[inside] == 0) & ~plan.hole
         shown: dict[int, Mask] = {}
         for index, source in enumerate(plan.sources):
-            shown[index] = self._shows(source, plan.matrices[index], box)
+            shown[index] = pixels.shown(self._shot.trusted(source, 1), plan.matrices[index], box)
         for index, layer in enumerate(self.layers):
             mask = layer.known | layer.filled
             shown[LAYER + index] = fill.cover(self._shot, self._camera, layer, position, mask, box)
         return extend(plan.labels, plan.hole, kept, shown)
 
-    def _shows(self, source: int, matrix: Matrix, box: Box) -> Mask:
-        open_ = cv2.erode((self._shot.get(source).state == 0).astype(np.uint8), np.ones((3, 3)))
-        return fill.warp(open_, matrix, box, cv2.INTER_NEAREST) != 0
-
     def _share(self, mask: Mask, box: Box, region: Box) -> Weights:
         """A label's soft mask on the region's plate pixels."""
-        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)
-        shift = np.array([[1, 0, -box[0]], [0, 1, -box[1]], [0, 0, 1]], dtype=np.float64)
-        matrix = shift @ self._shot.to_proxy @ _moved(region)
-        size = (region[2] - region[0], region[3] - region[1])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        share = cv2.warpAffine(soft, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        share = np.asarray(share, dtype=np.float32).reshape(size[1], size[0])
+        soft = pixels.blurred(mask.astype(np.float32), 0.7)
+        share = pixels.warp(
+            soft, moved_by(-box[0], -box[1]) @ self._shot.to_proxy, region, cv2.INTER_LINEAR, clamp=True
+        )
         share[share < 0.02] = 0.0
         return share
 
@@ -136,14 +130,14 @@ class Painter:
         layer = self.layers[label - LAYER]
         moved = self._shot.to_plate @ self._camera.to_source(position, layer.position) @ self._shot.to_proxy
         matrix = layer.to_layer @ moved
-        picture = _warped(layer.picture, matrix @ _moved(region), region, cv2.INTER_CUBIC)
+        picture = pixels.warp(layer.picture, matrix, region, cv2.INTER_CUBIC, clamp=True)
         picture_grain = picture + self._grain(picture, position)
         live, trust = self._detail(position, layer, matrix, region)
-        soft = cv2.GaussianBlur(layer.picture, (0, 0), _DETAIL).reshape(layer.picture.shape)
-        base = _warped(soft, matrix @ _moved(region), region, cv2.INTER_CUBIC)
+        soft = pixels.blurred(layer.picture, _DETAIL)
+        base = pixels.warp(soft, matrix, region, cv2.INTER_CUBIC, clamp=True)
         mixed = picture_grain + (base + live - picture_grain) * trust[..., None]
-        filled = _warped(layer.filled.astype(np.float32)[..., None], matrix @ _moved(region), region, cv2.INTER_LINEAR)
-        return np.asarray(np.where(filled > 0.5, mixed, picture), dtype=np.float32)
+        filled = pixels.shown(layer.filled, matrix, region)
+        return np.where(filled[..., None], mixed, picture).astype(np.float32)
 
     def _detail(self, position: int, layer: Layer, matrix: Matrix, region: Box) -> tuple[Encoded, Weights]:
         """Fine detail for the layer's pixels from where this very frame shows the like, and where that is so."""
@@ -174,11 +168,9 @@ class Painter:
         window = (slice(part[1], part[3]), slice(part[0], part[2]))
         plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
         unusable = (self._clip.quadmask(position)[window] != KEEP) | ~self._clip.valid(position)[window]
-        fine = plate - cv2.GaussianBlur(plate, (0, 0), sigma).reshape(plate.shape)
-        reach = max(1, round(2.0 * sigma))
-        grown = cv2.dilate(unusable.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1)))
-        usable = cv2.GaussianBlur(1.0 - grown.astype(np.float32), (0, 0), max(0.5, sigma / 2))
-        return np.asarray(fine, dtype=np.float32), np.asarray(usable, dtype=np.float32).reshape(grown.shape)
+        fine = plate - pixels.blurred(plate, sigma)
+        closed = pixels.grown(unusable, max(1, round(2.0 * sigma)))
+        return fine, pixels.blurred(1.0 - closed.astype(np.float32), max(0.5, sigma / 2))
 
     def _grain(self, level: Encoded, position: int) -> Encoded:
         noise = grain.synthesise(self._model, level, (self._seed, position))
@@ -191,10 +183,6 @@ def _bounds(share: Weights) -> Box | None:
     if rows.size == 0:
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _moved(region: Box) -> Matrix:
-    return np.array([[1, 0, region[0]], [0, 1, region[1]], [0, 0, 1]], dtype=np.float64)
 
 
 def sample(plate: RGB, matrix: Matrix, region: Box, exposure: float) -> Encoded:
@@ -211,15 +199,6 @@ def sample(plate: RGB, matrix: Matrix, region: Box, exposure: float) -> Encoded:
     high = np.clip(np.ceil(moved.max(axis=0)).astype(int) + 7, low + 1, [width, height])
     crop = shaper.encode(plate[low[1] : high[1], low[0] : high[0]], exposure)
     if whole:
-        matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]], dtype=np.float64)
-    local = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], dtype=np.float64) @ matrix @ _moved(region)
-    return _warped(crop, local, region, cv2.INTER_NEAREST if whole else cv2.INTER_LANCZOS4)
-
-
-def _warped(
-    picture: npt.NDArray[np.float32], matrix: Matrix, region: Box, interpolation: int
-) -> npt.NDArray[np.float32]:
-    size = (region[2] - region[0], region[3] - region[1])
-    flags = interpolation | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpPerspective(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, dtype=np.float32).reshape(size[1], size[0], *picture.shape[2:])
+        matrix = moved_by(shift[0], shift[1])
+    how = cv2.INTER_NEAREST if whole else cv2.INTER_LANCZOS4
+    return pixels.warp(crop, moved_by(-low[0], -low[1]) @ matrix, region, how, clamp=True)

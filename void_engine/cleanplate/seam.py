@@ -11,10 +11,10 @@ correction diffuses the boundary's difference inwards like the membrane of Poiss
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from void_engine.cleanplate import pixels
 from void_engine.cleanplate.shaper import Encoded
 
 Weights = npt.NDArray[np.float32]  # (H, W), 0 to 1
@@ -31,17 +31,12 @@ def pull_push(values: Encoded, weights: Weights) -> Encoded:
     if height <= 1 and width <= 1:
         return np.asarray(values * (weights > 0)[..., None], dtype=np.float32)
     small = ((width + 1) // 2, (height + 1) // 2)
-    share = _shrink(weights, small)
-    summed = _shrink(values * weights[..., None], small)
-    mean = summed / np.maximum(share, _FEW)[..., None]
+    share = pixels.resized(weights, small)
+    summed = pixels.resized(values * weights[..., None], small)
+    mean = (summed / np.maximum(share, _FEW)[..., None]).astype(np.float32)
     below = pull_push(mean, np.minimum(1.0, share * 4.0).astype(np.float32))
-    up = cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR).reshape(values.shape)
+    up = pixels.resized(below, (width, height), smooth=True)
     return np.asarray(up + (values - up) * weights[..., None], dtype=np.float32)
-
-
-def _shrink(array: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    small = cv2.resize(array, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32).reshape(size[1], size[0], *array.shape[2:])
 
 
 def level_correction(difference: Encoded, ring: Weights, strength: float) -> Encoded:
@@ -55,13 +50,12 @@ def level_correction(difference: Encoded, ring: Weights, strength: float) -> Enc
         return np.zeros_like(difference)
     ratio = min(1.0, _GRID / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    share = _shrink(ring, size)
-    mean = _shrink(difference * ring[..., None], size) / np.maximum(share, _FEW)[..., None]
+    share = pixels.resized(ring, size)
+    mean = (pixels.resized(difference * ring[..., None], size) / np.maximum(share, _FEW)[..., None]).astype(np.float32)
     distance = np.abs(mean).max(axis=2)
     trust = (share > 0.05) / (1.0 + (distance / _ROBUST) ** 2) ** 2
     smooth = pull_push(mean, np.minimum(1.0, trust).astype(np.float32))
-    smooth = cv2.GaussianBlur(smooth, (0, 0), 2.0).reshape(smooth.shape)
+    smooth = pixels.blurred(smooth, 2.0)
     # Grain leaves a small difference everywhere: shrink it away instead of adding faint clouds.
     smooth *= smooth**2 / (smooth**2 + np.float32(_QUIET**2)) * np.float32(strength)
-    up = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(up, dtype=np.float32).reshape(difference.shape)
+    return pixels.resized(smooth, (width, height), smooth=True)

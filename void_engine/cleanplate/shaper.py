@@ -23,7 +23,7 @@ _LOW, _HIGH = -0.1, 1.5  # what eight bits hold: light from about -0.02 to 6 at 
 
 def encode(rgb: npt.NDArray[np.float32], exposure: float = 1.0) -> Encoded:
     """``asinh(exposure * light / 0.04) / asinh(25)``; any shape, scene-linear in, float32 out."""
-    scaled = rgb * np.float32(exposure / _TOE)
+    scaled: Encoded = rgb * np.float32(exposure / _TOE)
     np.arcsinh(scaled, out=scaled)
     scaled *= np.float32(1.0 / _NORM)
     return scaled

@@ -1,0 +1,59 @@
+# `make demo` and `make test` do all their own set-up from a clean clone. People and CI use the same targets.
+PYTHON ?= python3
+PYTHON39 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.9.*/bin/python) $(shell command -v python3.9))
+SHELL := /bin/bash
+PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
+DEV := .venvs/dev
+DEMO := .venvs/demo
+INPUTS := pyproject.toml constraints.txt
+
+.PHONY: demo test test-slow test-39 check lint types wheel bench clean
+
+demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
+	$(DEMO)/bin/void demo --out demo_out
+
+test: $(DEV)/.done  ## all fast tests
+	$(DEV)/bin/python -m pytest -m "not slow"
+
+test-slow: $(DEV)/.done  ## kills at many points, long soaks
+	$(DEV)/bin/python -m pytest -m slow
+
+test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
+	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
+	set -e; $(PYTHON39) -m venv .venvs/py39; \
+	.venvs/py39/bin/pip install $(PIP_FLAGS) . pytest; \
+	.venvs/py39/bin/python -m pytest -q tests/client; \
+	.venvs/py39/bin/void --version
+
+lint: $(DEV)/.done
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.done
+	$(DEV)/bin/mypy
+
+wheel: $(DEV)/.done  ## build the wheel, install it in a fresh venv outside the checkout, run the demo from it
+	set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(DEV)/bin/python -m build --quiet --wheel --outdir "$$work/dist" .; \
+	$(PYTHON) -m venv "$$work/venv"; \
+	"$$work/venv/bin/pip" install $(PIP_FLAGS) "$$(ls $$work/dist/*.whl)[server,plates]"; \
+	cd "$$work"; venv/bin/void demo --out "$$work/demo" --size 320x180 --length 8
+
+check: lint types test test-39 wheel  ## what CI runs
+
+bench: $(DEV)/.done  ## speed, as ratios against named baselines
+	$(DEV)/bin/python tests/benchmarks/transport.py
+	$(DEV)/bin/python tests/benchmarks/plates_io.py
+
+clean:
+	rm -rf .venvs demo_out build dist *.egg-info
+
+$(DEV)/.done: $(INPUTS)
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates,dev]'
+	touch $@
+
+$(DEMO)/.done: $(INPUTS)
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates]'
+	touch $@

@@ -1,0 +1,81 @@
+"""How far a source frame may be believed, pixel by pixel.
+
+Promises a quality from 0 to 1 for each source and pixel. A source loses where it disagrees with the
+target on the ring of kept pixels (parallax, a wrong alignment) and where it shows something that
+passes by: what differs from most observations of a place, and what hangs together with that in
+places that too few frames show to tell (a hand before the hole is kept by the mask, but is no
+background). Must not look at time or choose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from void_engine.cleanplate import pixels
+from void_engine.cleanplate.pixels import Floats, Mask
+from void_engine.cleanplate.shaper import Encoded
+
+_TOLERANCE = 0.05  # encoded disagreement on the ring that makes a source doubtful
+_ENOUGH = 4  # observations of a place from which what most of them show is taken for the background
+_PASSING = 0.05  # encoded difference from what most observations show, on top of their own spread
+_REST = 0.02  # quality of a pixel that shows something passing by
+
+
+def qualities(target: Encoded, kept: Mask, pictures: list[Encoded], seen: list[Mask]) -> npt.NDArray[np.float32]:
+    """(n, h, w): quality of each source; 0 where it shows nothing.
+
+    ``pictures`` (h, w, 3) are aligned to ``target`` and level matched, ``seen`` where they show the place.
+    """
+    if not pictures:
+        return np.zeros((0, *kept.shape), dtype=np.float32)
+    observed = np.array([*seen, kept])
+    passing, known = _passing(np.array([picture.mean(axis=2) for picture in (*pictures, target)]), observed)
+    ring = kept & ~passing[-1]
+    differences = [np.minimum(np.abs(target - picture).mean(axis=2), 0.3) for picture in pictures]
+    errors = np.array(
+        [_spread(difference, ring & mask) for difference, mask in zip(differences, seen, strict=True)],
+        dtype=np.float32,
+    )
+    revealed = observed[:-1]
+    # The ring's error holds grain and everything that moves by itself: compare with the best.
+    excess = np.maximum(0.0, errors - np.where(revealed, errors, np.inf).min(axis=0, initial=1.0))
+    absolute = np.maximum(0.0, errors - 0.04)
+    quality = revealed * np.exp(-((excess / _TOLERANCE) ** 2) - (absolute / (2 * _TOLERANCE)) ** 2)
+    for index in range(len(pictures)):
+        doubtful = _hanging_together(passing[index], revealed[index], known)
+        quality[index][doubtful] *= _REST
+    return quality.astype(np.float32)
+
+
+def _spread(error: npt.NDArray[np.float32], ring: Mask) -> Floats:
+    """The ring's error continued into the hole: the near ring counts where there is one, else all of it."""
+    reach = max(6.0, 0.2 * max(error.shape))
+    weight = pixels.blurred(ring.astype(np.float32), reach)
+    summed = pixels.blurred(np.where(ring, error, 0.0).astype(np.float32), reach)
+    return np.asarray((summed + 0.02 * 1e-4) / (weight + 1e-4), dtype=np.float32)
+
+
+def _passing(grey: npt.NDArray[np.float32], observed: Mask) -> tuple[Mask, Mask]:
+    """Where an observation (n, h, w) differs from most, and (h, w) where there are enough to tell."""
+    count = observed.sum(axis=0)
+    known = count >= _ENOUGH
+    if not known.any():
+        return np.zeros_like(observed), known
+    # Only the places that can be told are sorted: most of a box is kept and far from the hole.
+    values, there = grey[:, known], observed[:, known]
+    pick = ((count[known] - 1) // 2)[None]
+    middle = np.take_along_axis(np.sort(np.where(there, values, np.inf), axis=0), pick, axis=0)
+    away = np.where(there, np.abs(values - middle), np.inf)
+    usual = np.take_along_axis(np.sort(away, axis=0), pick, axis=0)
+    far = np.zeros_like(observed)
+    far[:, known] = there & (away > _PASSING + 2.5 * usual)
+    return np.array([pixels.grown(mask, 2) for mask in far]) & observed, known
+
+
+def _hanging_together(passing: Mask, seen: Mask, known: Mask) -> Mask:
+    """Passing pixels, and seen ones that cannot be told but whose nearest neighbour that can is passing."""
+    if not passing.any():
+        return passing
+    nearest = pixels.carried(seen & known, passing, False).astype(bool)
+    return passing | (seen & ~known & nearest)

@@ -1,0 +1,19 @@
+"""Quadmasks: from a mask file's values to 0 remove, 63 overlap, 127 affected, 255 keep, on the plate's canvas.
+
+Promises: a supplied quadmask is taken as it is: not grown, not feathered, not colour-converted. What cannot be meant
+(NaN, another size, values of another range) is an error that names the file. Must not: know engines or settings.
+"""
+
+from void_engine.quadmask.levels import align, check_range, quantise, resolve_supplied
+from void_engine.quadmask.read import MaskFrame, MaskHeader, read_mask, read_mask_header
+
+__all__ = [
+    "MaskFrame",
+    "MaskHeader",
+    "align",
+    "check_range",
+    "quantise",
+    "read_mask",
+    "read_mask_header",
+    "resolve_supplied",
+]

@@ -1,0 +1,105 @@
+"""Stages that are done once: each stage's result lies in a folder named by the hash of its inputs.
+
+Promises: a folder with ``done.json`` is whole; a stage that was killed finds its scratch folder again; the
+same inputs never run twice. Must not: know what a stage computes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from void_client.digest import sha256_data
+from void_client.errors import DiskFull
+from void_engine.plates import atomic_write
+
+DONE = "done.json"
+_NO_ROOM = (28, 122)  # ENOSPC, EDQUOT
+
+
+class Observer(Protocol):
+    """Who watches a job. ``state``: running, done, cached."""
+
+    def stage(self, name: str, state: str, key: str) -> None: ...
+
+    def progress(self, stage: str, step: int, of: int, note: str) -> None: ...
+
+    def check(self) -> None:
+        """Raises ``Cancelled`` where the job was cancelled."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """``void_engine.interface.StageContext`` for one run of one stage. ``folder`` takes the stage's result."""
+
+    name: str
+    folder: Path
+    observer: Observer
+
+    @property
+    def scratch(self) -> Path:
+        path = self.folder / "scratch"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def progress(self, step: int, of: int, note: str = "") -> None:
+        self.observer.check()
+        self.observer.progress(self.name, step, of, note)
+
+    def check(self) -> None:
+        self.observer.check()
+
+
+@dataclass(frozen=True)
+class StageResult:
+    key: str
+    folder: Path
+    facts: dict[str, Any]
+
+
+class StageCache:
+    def __init__(self, parent: Path, observer: Observer) -> None:
+        self._parent = parent
+        self._observer = observer
+
+    def run(self, name: str, inputs: Any, work: Callable[[Context], dict[str, Any]]) -> StageResult:
+        """The result of ``work`` for these inputs (plain data), from the cache or made now.
+
+        ``work`` writes into its context's folder and returns JSON-able facts. Raises what it raises, and ``DiskFull``.
+        """
+        self._observer.check()
+        key = sha256_data([name, inputs])
+        folder = self._parent / f"{name}-{key[:32]}"
+        known = _read_facts(folder)
+        if known is not None:
+            os.utime(folder)  # the budget drops the longest unused
+            self._observer.stage(name, "cached", key)
+            return StageResult(key, folder, known)
+        self._observer.stage(name, "running", key)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            facts = work(Context(name, folder, self._observer))
+            shutil.rmtree(folder / "scratch", ignore_errors=True)
+            atomic_write(folder / DONE, json.dumps(facts, sort_keys=True).encode())
+        except OSError as problem:
+            if problem.errno not in _NO_ROOM:
+                raise
+            raise DiskFull(
+                f"The server's disk is full: the stage {name!r} could not be stored.",
+                hint="Make room on the server, or run `void gc`; finished stages are kept.",
+            ) from problem
+        self._observer.stage(name, "done", key)
+        return StageResult(key, folder, facts)
+
+
+def _read_facts(folder: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None
