@@ -6,25 +6,27 @@ another seed repeats only what depends on the seed, and a killed worker goes on 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from void_client import __version__
 from void_client.digest import sha256_data, sha256_file
 from void_client.errors import EngineUnavailable, FrameError
 from void_client.job import FrameRef, JobSpec
+
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
 from void_engine.compositing import composite, generated_matte
-from void_engine.interface import KEEP, Engine, GenerateRequest
-from void_engine.plates import FileClip, FrameFolder
-from void_engine.quadmask import check_range, read_quadmask
+from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest
+from void_engine.plates import FrameFolder
+from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
 
 __all__ = ["Delivered", "DeliveredFrame", "Folders", "Observer", "engines", "run_job"]
@@ -70,86 +72,86 @@ def run_job(spec: JobSpec, locate: Locate, folders: Folders, observer: Observer)
     engine = _engine(spec.engine.name)
     options = engine.check_options(spec.engine.options)
     cache = StageCache(folders.stages, observer)
-    with _frames_without_paths():
-        ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(spec, locate, context))
+    with _without_store_paths():
         clip = _clip(spec, locate)
-        quadmask = cache.run("quadmask", _quadmask_inputs(ingest), lambda context: _quadmask(clip, context))
+        ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(clip, spec.plate.layer, context))
+        quadmask = cache.run(
+            "quadmask",
+            [_VERSIONS["quadmask"], ingest.facts["quadmask"]],
+            lambda context: _quadmask(clip, context),
+        )
         request = GenerateRequest(seed=spec.seed, prompt=spec.prompt, options=options)
         generate = cache.run(
             "generate",
             [engine.name, engine.version, ingest.facts["plate"], quadmask.key, spec.seed, spec.prompt, options],
             lambda context: engine.generate(clip, request, _clean_frames(context.folder, clip), context),
         )
-        attributes = _attributes(spec, engine, options, quadmask)
+        attributes = _attributes(spec, engine, options, ingest, quadmask)
         restore = cache.run(
             "restore",
             # The plate's files, not its pixels only: metadata comes back, too.
             [_VERSIONS["restore"], generate.key, [ref.sha256 for ref in spec.plate.frames], attributes],
-            lambda context: _restore(spec, locate, clip, _clean_frames(generate.folder, clip), attributes, context),
+            lambda context: _restore(clip, spec.plate.layer, generate.folder, attributes, context),
         )
-    return _deliver(spec, restore, {"engine": engine.name, "generate": generate.facts, **attributes}, folders, observer)
+        return _deliver(spec, restore, _facts(engine, generate, attributes), folders, observer)
 
 
 # --- stages
 
 
 def _ingest_inputs(spec: JobSpec) -> Any:
-    frames = [[ref.number, ref.sha256] for ref in spec.frame_refs()]
+    frames = [[[ref.number, ref.sha256] for ref in refs] for refs in (spec.plate.frames, spec.quadmask.frames)]
     return [_VERSIONS["ingest"], frames, spec.plate.layer]
 
 
-def _ingest(spec: JobSpec, locate: Locate, context: Context) -> dict[str, Any]:
-    """Look at every frame once: all headers first, then every pixel. Facts: a digest of the pixels per frame."""
-    headers = [plates.read_header(locate(ref.sha256), input="plate", frame=ref.number) for ref in spec.plate.frames]
-    plates.check_sequence(headers)
-    digests: dict[str, list[Any]] = {"plate": [], "quadmask": []}
-    count, done = len(spec.frame_refs()), 0
-    for ref, header in zip(spec.plate.frames, headers, strict=True):
-        frame = plates.read_frame(locate(ref.sha256), input="plate", frame=ref.number)
-        frame.rgb(spec.plate.layer)  # raises for a missing layer and for pixels that are not finite
-        digests["plate"].append([ref.number, plates.pixel_digest(frame)])
-        done += 1
-        context.progress(done, count, f"plate {ref.number}")
-        del frame, header
-    for ref, header in zip(spec.quadmask.frames, headers, strict=True):
-        mask = read_quadmask(locate(ref.sha256), frame=ref.number, plate=header)
-        digests["quadmask"].append([ref.number, sha256_data([header.data_window_list(), mask.tobytes().hex()])])
-        done += 1
-        context.progress(done, count, f"quadmask {ref.number}")
-    return digests
+def _ingest(clip: FileClip, layer: str, context: Context) -> dict[str, Any]:
+    """Decode every frame once, so that bad input is told before work is spent. Facts: digests of the pixels.
 
-
-def _quadmask_inputs(ingest: StageResult) -> Any:
-    return [_VERSIONS["quadmask"], ingest.facts["quadmask"]]
+    Raises ``FrameError`` for what cannot be decoded and for pixels of the layer that are not finite.
+    """
+    facts: dict[str, list[Any]] = {"plate": [], "quadmask": []}
+    canvas = [clip.canvas.x0, clip.canvas.y0, clip.canvas.x1, clip.canvas.y1]
+    for position, number in enumerate(clip.numbers):
+        frame = clip.frame(position)
+        frame.rgb(layer)
+        mask = hashlib.sha256(clip.quadmask(position).tobytes()).hexdigest()
+        facts["plate"].append([number, plates.pixel_digest(frame)])
+        facts["quadmask"].append([number, canvas, mask])
+        context.progress(position + 1, len(clip.numbers), f"frame {number}")
+    return facts
 
 
 def _quadmask(clip: FileClip, context: Context) -> dict[str, Any]:
-    """The resolved quadmask: a supplied one as it is (grow and feather are 0). Facts: how much each frame replaces."""
+    """The resolved quadmask: a supplied one is taken as it is (grow and feather are 0).
+
+    Facts: per frame its number, the pixels to remove and all that are replaced. Raises ``MaskError``.
+    """
+    clip.check_quadmask()
     replaced = []
     for position, number in enumerate(clip.numbers):
         mask = clip.quadmask(position)
-        replaced.append([number, int(np.count_nonzero(mask <= 63)), int(np.count_nonzero(mask != KEEP))])
+        replaced.append([number, int(np.count_nonzero(mask <= OVERLAP)), int(np.count_nonzero(mask != KEEP))])
         context.progress(position + 1, len(clip.numbers))
-    check_range([row[1] for row in replaced], clip.numbers)
     return {"replaced": replaced}
 
 
 def _restore(
-    spec: JobSpec, locate: Locate, clip: FileClip, clean: FrameFolder, attributes: dict[str, str], context: Context
+    clip: FileClip, layer: str, generated: Path, attributes: dict[str, str], context: Context
 ) -> dict[str, Any]:
     """Lay the clean frames into the plate's own files: every kept pixel and everything else bit for bit."""
-    for position, ref in enumerate(spec.plate.frames):
-        path = context.folder / RESULT_NAME.format(ref.number)
-        if not path.is_file():
-            frame = plates.read_frame(locate(ref.sha256), input="plate", frame=ref.number)
-            window = frame.header.data_window
-            inside = window.slices_in(clip.canvas)
+    clean = _clean_frames(generated, clip)
+    soft = _soft_edge_px(clip)
+    for position, number in enumerate(clip.numbers):
+        path = context.folder / RESULT_NAME.format(number)
+        if not path.is_file():  # a killed worker had written it
+            frame, rgb = clip.frame(position), None
             mask = clip.quadmask(position)
+            inside = clip.window(position).slices_in(clip.canvas)
             if (mask[inside] != KEEP).any():
-                matte = generated_matte(mask)[inside]
-                frame = composite(frame, spec.plate.layer, clean.read(position)[inside], matte)
-            plates.write_frame(path, frame, attributes=attributes)
-        context.progress(position + 1, len(spec.plate.frames))
+                matte = generated_matte(mask, soft)[inside]
+                rgb = composite(frame.native_rgb(layer), clean.read(position)[inside], matte)
+            plates.write_frame(path, frame, rgb=rgb, layer=layer, attributes=attributes)
+        context.progress(position + 1, len(clip.numbers), f"frame {number}")
     return {}
 
 
@@ -193,10 +195,17 @@ def _clip(spec: JobSpec, locate: Locate) -> FileClip:
 
 
 def _clean_frames(folder: Path, clip: FileClip) -> FrameFolder:
-    return FrameFolder(folder / "clean", clip)
+    return FrameFolder(folder / "clean", clip.canvas, clip.quadmask)
 
 
-def _attributes(spec: JobSpec, engine: Engine, options: dict[str, Any], quadmask: StageResult) -> dict[str, str]:
+def _soft_edge_px(clip: FileClip) -> float:
+    """Width of the soft edge inside affected: 3 pixels at HD's 1920, in proportion for others, 1 at least."""
+    return max(1.0, clip.canvas.width / 640)
+
+
+def _attributes(
+    spec: JobSpec, engine: Engine, options: dict[str, Any], ingest: StageResult, quadmask: StageResult
+) -> dict[str, str]:
     """``void/*``: content only, so that equal jobs give equal files."""
     return {
         "void/engine": engine.name,
@@ -206,9 +215,13 @@ def _attributes(spec: JobSpec, engine: Engine, options: dict[str, Any], quadmask
         "void/prompt": spec.prompt,
         "void/colourSpace": spec.plate.colour_space,
         "void/options": ", ".join(f"{key}={value}" for key, value in sorted(options.items())),
+        "void/plate": sha256_data(ingest.facts["plate"]),
         "void/quadmask": quadmask.key,
-        "void/job": spec.content_hash(),
     }
+
+
+def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str]) -> dict[str, Any]:
+    return {"engine": engine.name, "engine_version": engine.version, "generate": generate.facts, **attributes}
 
 
 def _link_or_copy(source: Path, path: Path) -> None:
@@ -222,15 +235,16 @@ def _link_or_copy(source: Path, path: Path) -> None:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
     temporary.replace(path)
+    temporary.unlink(missing_ok=True)  # POSIX: renaming one link of a file onto another does nothing
 
 
-class _frames_without_paths:
-    """The store's paths mean nothing to an artist: the client puts the shot's own file names in."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, FrameError) and "file" in error.details:
-            path = str(error.details.pop("file"))
-            error.message = error.message.replace(f" ({path})", "").replace(path, "its file")
+@contextmanager
+def _without_store_paths() -> Iterator[None]:
+    """The store's paths mean nothing to an artist: the client puts the shot's own file names in their place."""
+    try:
+        yield
+    except FrameError as error:
+        path = str(error.details.pop("file", ""))
+        if path:
+            error.message = error.message.replace(f" ({path})", "").replace(path, "the file")
+        raise

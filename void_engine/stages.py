@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from void_client.digest import sha256_data
 from void_client.errors import DiskFull
-from void_engine.plates import atomic_write
+
+from void_engine.plates.atomic import write_atomically
 
 DONE = "done.json"
 _NO_ROOM = (28, 122)  # ENOSPC, EDQUOT
@@ -85,7 +86,7 @@ class StageCache:
             folder.mkdir(parents=True, exist_ok=True)
             facts = work(Context(name, folder, self._observer))
             shutil.rmtree(folder / "scratch", ignore_errors=True)
-            atomic_write(folder / DONE, json.dumps(facts, sort_keys=True).encode())
+            write_atomically(folder / DONE, [json.dumps(facts, sort_keys=True).encode()])
         except OSError as problem:
             if problem.errno not in _NO_ROOM:
                 raise

@@ -205,7 +205,7 @@ def _quadmask(cover: Plane, shadow: Plane) -> Quadmask:
     kernel = np.ones((3, 3), dtype=np.uint8)
 
     def grown(mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), dtype=np.uint8) != 0
+        return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel)).astype(np.bool_)
 
     thing, dark = grown(cover > 0.0), grown(shadow > 0.0)
     quadmask = np.full(cover.shape, KEEP, dtype=np.uint8)

@@ -14,8 +14,9 @@ from void_client.job import ShotFile
 
 from void_engine import plates
 from void_engine.contact_sheet import contact_sheet, per_frame_inpaint, psnr
-from void_engine.interface import KEEP
-from void_engine.synthetic import render_shot
+from void_engine.interface import KEEP, RGB
+from void_engine.plates.create import create_exr
+from void_engine.synthetic import SyntheticFrame, render_shot
 
 from .local import private_server
 from .output import Output
@@ -36,8 +37,8 @@ def run(out: Path, width: int, height: int, length: int, output: Output) -> int:
     shot.mkdir(parents=True)
     output.say(f"1. a shot of {length} frames, {width}x{height}, scene-linear half EXR: {shot}")
     for number, frame in enumerate(frames, _FIRST):
-        plates.write_rgb(shot / f"plate.{number}.exr", frame.plate)
-        plates.write_grey(shot / f"quadmask.{number}.exr", frame.quadmask.astype(np.float32) / 255)
+        create_exr(shot / f"plate.{number}.exr", {"RGB": frame.plate})
+        create_exr(shot / f"quadmask.{number}.exr", {"R": frame.quadmask.astype(np.float32) / np.float32(255)})
     output.say("2. a server of its own on a free port, CURVE keys made for it; frames travel as messages")
     resolved = ShotFile(str(shot / "plate.%04d.exr"), str(shot / "quadmask.%04d.exr")).resolve(Path.cwd())
     data = out / "server"
@@ -55,12 +56,12 @@ def run(out: Path, width: int, height: int, length: int, output: Output) -> int:
     return _measure(out, frames, began, output)
 
 
-def _measure(out: Path, frames: list, began: float, output: Output) -> int:  # type: ignore[type-arg]
+def _measure(out: Path, frames: list[SyntheticFrame], began: float, output: Output) -> int:
     results, changed = [], 0
     scores: dict[str, list[float]] = {"void": [], "inpaint": []}
     for number, frame in enumerate(frames, _FIRST):
-        plate = plates.read_frame(out / "shot" / f"plate.{number}.exr", input="plate", frame=number).rgb("")
-        result = plates.read_frame(out / "result" / f"plate.{number}.exr", input="plate", frame=number).rgb("")
+        plate = plates.read_frame(out / "shot" / f"plate.{number}.exr", frame=number).rgb()
+        result = plates.read_frame(out / "result" / f"plate.{number}.exr", frame=number).rgb()
         keep, hole = frame.quadmask == KEEP, frame.quadmask != KEEP
         changed += int(np.count_nonzero(plate[keep].view(np.uint32) != result[keep].view(np.uint32)))
         if hole.any():
@@ -85,7 +86,7 @@ def _measure(out: Path, frames: list, began: float, output: Output) -> int:  # t
     return 0
 
 
-def _sheet(path: Path, frames: list, results: list) -> None:  # type: ignore[type-arg]
+def _sheet(path: Path, frames: list[SyntheticFrame], results: list[RGB]) -> None:
     columns = np.linspace(0, len(frames) - 1, min(_SHEET_COLUMNS, len(frames))).round().astype(int)
     contact_sheet(
         [

@@ -189,10 +189,10 @@ def _wait_for(connection: Path, process: subprocess.Popen[bytes], log_path: Path
 
 def _demo(options: argparse.Namespace, output: Output) -> int:
     need_server()
-    from . import demo
+    from .demo import run as run_demo
 
     try:
         width, height = (int(part) for part in options.size.split("x"))
     except ValueError:
         raise InputError(f"{options.size!r} is not a size.", hint="Write --size 640x360.") from None
-    return demo.run(options.out, width, height, options.length, output)
+    return run_demo(options.out, width, height, options.length, output)

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import patchmatch
 
 from void_engine.cleanplate import nnf, pixels, seam

@@ -9,6 +9,7 @@ background). Must not look at time or choose.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +18,11 @@ from void_engine.cleanplate.pixels import Floats, Mask
 from void_engine.cleanplate.shaper import Encoded
 
 _TOLERANCE = 0.05  # encoded disagreement on the ring that makes a source doubtful
-_ENOUGH = 4  # observations of a place from which what most of them show is taken for the background
+_ENOUGH = 4  # observations of a place, and
+_SHARE = 0.4  # share of all frames looked at, from which what most of them show is taken for the background
+_HANGS = 0.25  # share of a piece's known edge that is passing, from which all of the piece is
+_EDGE = 4  # proxy pixels of that edge
+_GRID = 96  # long side of the grid on which the ring's error is continued
 _PASSING = 0.05  # encoded difference from what most observations show, on top of their own spread
 _REST = 0.02  # quality of a pixel that shows something passing by
 
@@ -45,21 +50,24 @@ def qualities(target: Encoded, kept: Mask, pictures: list[Encoded], seen: list[M
     for index in range(len(pictures)):
         doubtful = _hanging_together(passing[index], revealed[index], known)
         quality[index][doubtful] *= _REST
-    return quality.astype(np.float32)
+    return np.asarray(quality, dtype=np.float32)
 
 
 def _spread(error: npt.NDArray[np.float32], ring: Mask) -> Floats:
-    """The ring's error continued into the hole: the near ring counts where there is one, else all of it."""
-    reach = max(6.0, 0.2 * max(error.shape))
-    weight = pixels.blurred(ring.astype(np.float32), reach)
-    summed = pixels.blurred(np.where(ring, error, 0.0).astype(np.float32), reach)
-    return np.asarray((summed + 0.02 * 1e-4) / (weight + 1e-4), dtype=np.float32)
+    """The ring's error continued into the hole, the near part of the ring counting most."""
+    height, width = error.shape
+    ratio = min(1.0, _GRID / max(height, width))
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    reach = max(2.0, 0.2 * max(size))
+    weight = pixels.blurred(pixels.resized(ring, size), reach)
+    summed = pixels.blurred(pixels.resized(np.where(ring, error, np.float32(0.0)), size), reach)
+    return pixels.resized((summed + 0.02 * 1e-4) / (weight + 1e-4), (width, height), smooth=True)
 
 
 def _passing(grey: npt.NDArray[np.float32], observed: Mask) -> tuple[Mask, Mask]:
     """Where an observation (n, h, w) differs from most, and (h, w) where there are enough to tell."""
     count = observed.sum(axis=0)
-    known = count >= _ENOUGH
+    known = count >= max(_ENOUGH, _SHARE * len(observed))
     if not known.any():
         return np.zeros_like(observed), known
     # Only the places that can be told are sorted: most of a box is kept and far from the hole.
@@ -74,8 +82,15 @@ def _passing(grey: npt.NDArray[np.float32], observed: Mask) -> tuple[Mask, Mask]
 
 
 def _hanging_together(passing: Mask, seen: Mask, known: Mask) -> Mask:
-    """Passing pixels, and seen ones that cannot be told but whose nearest neighbour that can is passing."""
-    if not passing.any():
+    """Passing pixels, and the pieces that cannot be told but whose edge to what can is passing in good part."""
+    unclear = seen & ~known
+    if not passing.any() or not unclear.any():
         return passing
-    nearest = pixels.carried(seen & known, passing, False).astype(bool)
-    return passing | (seen & ~known & nearest)
+    count, pieces = cv2.connectedComponents(unclear.astype(np.uint8), connectivity=8)
+    edge = pixels.grown(unclear, _EDGE) & seen & known
+    belongs = np.asarray(pixels.carried(unclear, np.asarray(pieces, dtype=np.int32), 0))[edge]
+    total = np.bincount(belongs, minlength=count)
+    away = np.bincount(belongs, weights=passing[edge], minlength=count)
+    taken = away > _HANGS * np.maximum(total, 1)
+    taken[0] = False
+    return np.asarray(passing | (taken[pieces] & unclear))

@@ -29,7 +29,7 @@ from void_engine.cleanplate.proxies import Proxy, ProxyShot
 Points = npt.NDArray[np.float32]  # (n, 2), x and y
 
 _STILL = 0.3  # proxy pixels over a long span: a standing camera's tracks may jitter by that
-_CORNERS = 800
+_CORNERS = 600
 _AGREES = 1.0  # proxy pixels between a track and the model that explains it
 _JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
 _BACK_ERROR = 0.5  # proxy pixels between a corner and itself tracked there and back
@@ -209,5 +209,5 @@ def _plausible(matrix: Matrix, size: tuple[int, int]) -> bool:
     return 0.25 < area / (width * height) < 4.0
 
 
-def _unit(matrix: Matrix) -> Matrix:
+def _unit(matrix: npt.NDArray[np.floating[Any]]) -> Matrix:
     return np.asarray(matrix / matrix[2, 2], dtype=np.float64)

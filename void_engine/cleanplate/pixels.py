@@ -38,7 +38,7 @@ def any_in(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def grown(mask: Mask, radius: int) -> Mask:
     """The mask grown by a disc of ``radius`` pixels; a square for radius 1."""
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), _disc(radius)), dtype=np.uint8) != 0
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), _disc(radius))).astype(np.bool_)
 
 
 def shrunk(mask: Mask, radius: int, *, border: bool = True) -> Mask:
@@ -46,7 +46,7 @@ def shrunk(mask: Mask, radius: int, *, border: bool = True) -> Mask:
     eroded = cv2.erode(
         mask.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=(1 if border else 0,) * 4
     )
-    return np.asarray(eroded, dtype=np.uint8) != 0
+    return np.asarray(eroded).astype(np.bool_)
 
 
 def _disc(radius: int) -> Bytes:

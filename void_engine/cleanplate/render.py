@@ -28,6 +28,7 @@ Weights = npt.NDArray[np.float32]
 
 _WHOLE = 0.06  # plate pixels: a shift closer to a whole number is one
 _DETAIL = 1.5  # working pixels: structures finer than this come live from each frame
+_LIKE = 0.05  # encoded difference of the coarse picture at which detail is no longer taken
 _PAINTED = 0.05  # total weight from which a pixel counts as painted
 
 
@@ -87,7 +88,7 @@ class Painter:
             total[inner] += piece * share[inner][..., None]
             weight[inner] += share[inner]
         done = weight > _PAINTED
-        clean = total / np.maximum(weight, _PAINTED)[..., None]
+        clean: Encoded = (total / np.maximum(weight, _PAINTED)[..., None]).astype(np.float32)
         ring = self._ring(hole, missing, weight)
         clean += seam.level_correction(plate - clean, ring, self._options.match_levels)
         picture = np.where((hole & done)[..., None], clean, plate)
@@ -108,11 +109,10 @@ class Painter:
     def _share(self, mask: Mask, box: Box, region: Box) -> Weights:
         """A label's soft mask on the region's plate pixels."""
         soft = pixels.blurred(mask.astype(np.float32), 0.7)
-        share = pixels.warp(
+        share: Weights = pixels.warp(
             soft, moved_by(-box[0], -box[1]) @ self._shot.to_proxy, region, cv2.INTER_LINEAR, clamp=True
         )
-        share[share < 0.02] = 0.0
-        return share
+        return np.asarray(np.where(share < 0.02, 0.0, share), dtype=np.float32)
 
     def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
         matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
@@ -131,15 +131,16 @@ class Painter:
         moved = self._shot.to_plate @ self._camera.to_source(position, layer.position) @ self._shot.to_proxy
         matrix = layer.to_layer @ moved
         picture = pixels.warp(layer.picture, matrix, region, cv2.INTER_CUBIC, clamp=True)
-        picture_grain = picture + self._grain(picture, position)
-        live, trust = self._detail(position, layer, matrix, region)
-        soft = pixels.blurred(layer.picture, _DETAIL)
-        base = pixels.warp(soft, matrix, region, cv2.INTER_CUBIC, clamp=True)
-        mixed = picture_grain + (base + live - picture_grain) * trust[..., None]
+        grained = picture + self._grain(picture, position)
+        base = pixels.warp(pixels.blurred(layer.picture, _DETAIL), matrix, region, cv2.INTER_CUBIC, clamp=True)
+        live, trust = self._detail(position, layer, matrix, region, base)
+        mixed = grained + (base + live - grained) * trust[..., None]
         filled = pixels.shown(layer.filled, matrix, region)
         return np.where(filled[..., None], mixed, picture).astype(np.float32)
 
-    def _detail(self, position: int, layer: Layer, matrix: Matrix, region: Box) -> tuple[Encoded, Weights]:
+    def _detail(
+        self, position: int, layer: Layer, matrix: Matrix, region: Box, base: Encoded
+    ) -> tuple[Encoded, Weights]:
         """Fine detail for the layer's pixels from where this very frame shows the like, and where that is so."""
         size = (region[2] - region[0], region[3] - region[1])
         x, y = np.meshgrid(np.arange(size[0]) + region[0], np.arange(size[1]) + region[1])
@@ -148,34 +149,47 @@ class Painter:
         inside = (near >= 0).all(axis=1) & (near[:, 0] < layer.filled.shape[1]) & (near[:, 1] < layer.filled.shape[0])
         index = np.where(inside[:, None], near, 0)
         matched = inside & layer.matched[index[:, 1], index[:, 0]]
-        if not matched.any():
-            return np.zeros((size[1], size[0], 3), dtype=np.float32), np.zeros((size[1], size[0]), dtype=np.float32)
-        there = apply(np.linalg.inv(matrix), spots + layer.offsets[index[:, 1], index[:, 0]])
-        low = np.floor(there[matched].min(axis=0)).astype(int) - 16
-        high = np.ceil(there[matched].max(axis=0)).astype(int) + 17
-        part = (max(0, low[0]), max(0, low[1]), min(self.canvas[0], high[0]), min(self.canvas[1], high[1]))
-        if part[0] >= part[2] or part[1] >= part[3]:
-            return np.zeros((size[1], size[0], 3), dtype=np.float32), np.zeros((size[1], size[0]), dtype=np.float32)
+        there = apply(np.asarray(np.linalg.inv(matrix), dtype=np.float64), spots + layer.offsets[index[:, 1], index[:, 0]])
+        part = _around(there[matched], self.canvas)
+        if part is None:
+            return np.zeros_like(base), np.zeros(base.shape[:2], dtype=np.float32)
         sigma = _DETAIL / float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
-        fine, usable = self._fine(position, part, sigma)
-        maps = [(there[:, k] - part[k]).astype(np.float32).reshape(size[1], size[0]) for k in (0, 1)]
-        live = cv2.remap(fine, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        trust = cv2.remap(usable, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        trust = np.where(matched.reshape(size[1], size[0]), trust, 0.0).astype(np.float32)
-        return np.asarray(live, dtype=np.float32).reshape(size[1], size[0], 3), trust
+        coarse, fine, usable = self._split(position, part, sigma)
+        across, down = ((there[:, k] - part[k]).astype(np.float32).reshape(size[1], size[0]) for k in (0, 1))
+        live = _at(fine, across, down, cv2.INTER_CUBIC)
+        trust = _at(usable, across, down, cv2.INTER_LINEAR) * matched.reshape(size[1], size[0])
+        # Something may stand there on this frame: detail serves only where the coarse picture is the like, too.
+        unlike = np.abs(_at(coarse, across, down, cv2.INTER_LINEAR) - base).max(axis=2)
+        trust *= np.exp(-((unlike / _LIKE) ** 2))
+        return live, trust.astype(np.float32)
 
-    def _fine(self, position: int, part: Box, sigma: float) -> tuple[Encoded, Weights]:
+    def _split(self, position: int, part: Box, sigma: float) -> tuple[Encoded, Encoded, Weights]:
+        """The frame's coarse picture and fine detail over ``part``, and where both are the plate's own."""
         window = (slice(part[1], part[3]), slice(part[0], part[2]))
         plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
         unusable = (self._clip.quadmask(position)[window] != KEEP) | ~self._clip.valid(position)[window]
-        fine = plate - pixels.blurred(plate, sigma)
+        coarse = pixels.blurred(plate, sigma)
         closed = pixels.grown(unusable, max(1, round(2.0 * sigma)))
-        return fine, pixels.blurred(1.0 - closed.astype(np.float32), max(0.5, sigma / 2))
+        return coarse, plate - coarse, pixels.blurred(1.0 - closed.astype(np.float32), max(0.5, sigma / 2))
 
     def _grain(self, level: Encoded, position: int) -> Encoded:
         noise = grain.synthesise(self._model, level, (self._seed, position))
         noise *= np.float32(self._options.grain)
         return noise
+
+
+def _around(points: npt.NDArray[np.float64], canvas: tuple[int, int]) -> Box | None:
+    """The plate pixels around ``points`` (n, 2) with room for blurs; None where there are none."""
+    if len(points) == 0:
+        return None
+    low, high = np.floor(points.min(axis=0)).astype(int) - 16, np.ceil(points.max(axis=0)).astype(int) + 17
+    box = (max(0, int(low[0])), max(0, int(low[1])), min(canvas[0], int(high[0])), min(canvas[1], int(high[1])))
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _at(picture: Encoded | Weights, across: Weights, down: Weights, how: int) -> npt.NDArray[np.float32]:
+    border = cv2.BORDER_REFLECT if picture.ndim == 3 else cv2.BORDER_CONSTANT
+    return np.asarray(cv2.remap(picture, across, down, how, borderMode=border), dtype=np.float32)
 
 
 def _bounds(share: Weights) -> Box | None:

@@ -26,7 +26,7 @@ def encode(rgb: npt.NDArray[np.float32], exposure: float = 1.0) -> Encoded:
     scaled: Encoded = rgb * np.float32(exposure / _TOE)
     np.arcsinh(scaled, out=scaled)
     scaled *= np.float32(1.0 / _NORM)
-    return scaled
+    return np.asarray(scaled, dtype=np.float32)
 
 
 def decode(encoded: Encoded, exposure: float = 1.0) -> npt.NDArray[np.float32]:
@@ -35,7 +35,7 @@ def decode(encoded: Encoded, exposure: float = 1.0) -> npt.NDArray[np.float32]:
     light = np.clip(encoded * np.float32(_NORM), np.float32(-80.0), np.float32(80.0))
     np.sinh(light, out=light)
     light *= np.float32(_TOE / exposure)
-    return light
+    return np.asarray(light, dtype=np.float32)
 
 
 def to_bytes(encoded: Encoded) -> npt.NDArray[np.uint8]:

@@ -48,9 +48,10 @@ def _blend(
 ) -> Pixels:
     largest = _LARGEST[plane.dtype]
     old = plane[where].astype(np.float32)
-    # The plate may be NaN under a matte of 1, where it does not count; float64 keeps large sums from overflowing.
-    mixed = np.where(weight < 1, np.where(weight < 1, old, 0) * (1.0 - weight.astype(np.float64)), 0)
-    mixed += new * weight.astype(np.float64)
+    # In float64 one rounding is left, and two large values do not overflow. Where the matte is 1 the plate does not
+    # count, whatever it holds.
+    share = weight.astype(np.float64)
+    mixed = np.where(weight < 1, np.where(weight < 1, old, 0) * (1 - share) + new * share, new)
     result = plane.copy()
     # Clamped before it is narrowed: 65520 and more would round to infinity in half.
     result[where] = np.clip(mixed, -largest, largest).astype(plane.dtype)

@@ -20,19 +20,21 @@ Matte = npt.NDArray[np.float32]  # (H, W), 0 plate to 1 clean
 def generated_matte(quadmask: Quadmask, soft_px: float) -> Matte:
     """The matte (H, W), 0 to 1, of a resolved quadmask (H, W).
 
-    Inside affected it rises linearly with the distance (Euclidean, between pixel centres) to the nearest kept pixel: a
-    pixel that touches keep has ``1 / (soft_px + 1)``, one ``soft_px`` further has 1. ``soft_px`` 0 is a hard edge.
+    Inside affected it rises linearly over ``soft_px`` pixels from the edge of the nearest kept pixel (Euclidean; half a
+    pixel nearer than its centre): a pixel that touches keep has ``0.5 / soft_px``. ``soft_px`` 0 is a hard edge.
     The canvas' border is no edge: what lies behind it is not kept. Raises ``ValueError`` where ``soft_px`` is negative
     or not finite.
     """
     if not (math.isfinite(soft_px) and soft_px >= 0):
         raise ValueError(f"soft_px must be a finite number of pixels, 0 or more; got {soft_px}")
-    keep = quadmask == KEEP
-    matte = (~keep).astype(np.float32)
+    keep: npt.NDArray[np.bool_] = quadmask == KEEP
+    matte: Matte = (~keep).astype(np.float32)
     if soft_px == 0 or not keep.any():
         # Without a kept pixel a distance transform measures from nowhere.
         return matte
     # DIST_MASK_PRECISE is the exact Euclidean distance to the nearest zero; it sees no border.
     distance = cv2.distanceTransform(matte.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    ramp = np.clip(distance / np.float32(soft_px + 1), 0, 1).astype(np.float32)
-    return np.where(quadmask <= OVERLAP, np.float32(1), np.where(keep, np.float32(0), ramp))
+    ramp: Matte = np.clip((distance - np.float32(0.5)) / np.float32(soft_px), 0, 1)
+    # At a kept pixel the distance is 0, and so is the ramp.
+    ramp[quadmask <= OVERLAP] = 1
+    return ramp

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
 from void_client.errors import FrameError
+
 from void_engine.interface import RGB, Quadmask, Valid, Window
 from void_engine.plates.frames import PlateFrame, read_frame
 from void_engine.plates.header import PlateHeader, read_header

@@ -151,7 +151,7 @@ def parse_structure(data: bytes, max_parts: int = 256) -> Structure:
     Raises ``HeaderTooShort`` where ``data`` ends inside them, and ``StructureError`` where they are no EXR's.
     """
     if data[:4] != MAGIC[: len(data)] or not data:
-        raise StructureError("this is not an EXR file", "Plates are OpenEXR files: check the file and its pattern.")
+        raise StructureError("this is not an EXR file", "Check the file and its pattern: this must be OpenEXR.")
     cursor = _Cursor(data, 4)
     (flags,) = struct.unpack("<I", cursor.take(4))
     if flags & 0xFF != 2 or flags & ~_KNOWN_FLAGS:

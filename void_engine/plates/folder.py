@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-
 from void_client.errors import JobFailed
+
 from void_engine.interface import KEEP, RGB, Quadmask, Window
 from void_engine.plates.atomic import write_atomically
 

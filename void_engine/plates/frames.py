@@ -106,8 +106,8 @@ def read_frame(path: Path | str, *, input: str = "plate", frame: int, limits: Li
 def pixel_digest(frame: PlateFrame) -> str:
     """SHA-256 of the pixels, in hex: the same whatever the compression, the tiling or the metadata.
 
-    The digest is over ``b"void-pixels-1\\n"``, then per part in the file's order one line of JSON (compact, keys sorted,
-    ASCII) with ``channels`` (``[name, type]`` sorted by name), ``data`` and ``display`` (``[x0, y0, x1, y1]``) and
+    The digest is over ``b"void-pixels-1\\n"``, then per part in the file's order one line of JSON (compact, ASCII, keys
+    sorted) with ``channels`` (``[name, type]`` sorted by name), ``data`` and ``display`` (``[x0, y0, x1, y1]``) and
     ``part`` (its name; empty where the file has one part), a newline, then each channel's samples in that order:
     rows top to bottom, little-endian. Types are "half", "float", "uint".
     """

@@ -140,7 +140,7 @@ def check_size(source: FrameSource, size: int, limits: Limits) -> None:
 
 
 def header_from_bytes(source: FrameSource, data: bytes, limits: Limits) -> PlateHeader:
-    """Judges a header that is in memory. Raises ``StructureError``, ``HeaderTooShort`` where it goes on behind ``data``."""
+    """Judges a header in memory. Raises ``StructureError``; ``HeaderTooShort`` where it goes on behind ``data``."""
     structure = parse_structure(data, limits.max_parts)
     if structure.flags & FLAG_DEEP and not structure.flags & FLAG_MULTI_PART:
         raise StructureError("it holds deep pixels", "Flatten the deep image (DeepToImage) and give that.")

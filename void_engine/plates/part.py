@@ -1,7 +1,7 @@
 """One part of an EXR file, judged by its header: windows, channels, compression, layers.
 
-Promises: what cannot be brought back bit for bit (deep, subsampled, mip-mapped, an unknown compression) is refused here,
-by name, before a pixel is decoded. Must not: open files or decode pixels.
+Promises: what cannot be brought back bit for bit (deep, subsampled, mip-mapped, an unknown compression) is refused
+here, by name, before a pixel is decoded. Must not: open files or decode pixels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from void_engine.interface import Window
 from void_engine.plates.exrfile import Attribute, ChunkLayout, StructureError, channel_entries
@@ -178,14 +178,13 @@ def check_limits(parts: Sequence[PartHeader], limits: Limits) -> None:
         raise StructureError(f"it would be {decoded} bytes decoded; the limit is {limits.max_decoded_bytes}", hint)
 
 
-def _unpack(attributes: Mapping[str, Attribute], name: str, kind: str, form: str) -> tuple[int | float, ...]:
+def _unpack(attributes: Mapping[str, Attribute], name: str, kind: str, form: str) -> tuple[Any, ...]:
     attribute = attributes.get(name)
     if attribute is None:
         raise StructureError(f"its header has no {name}")
     if attribute.type != kind or len(attribute.data) != struct.calcsize(form):
         raise StructureError(f"its header's {name} is not a {kind}")
-    values: tuple[int | float, ...] = struct.unpack(form, attribute.data)
-    return values
+    return struct.unpack(form, attribute.data)
 
 
 def _text(attributes: Mapping[str, Attribute], name: str) -> str:

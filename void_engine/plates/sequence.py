@@ -3,7 +3,8 @@
 Promises: a clip whose frames differ in size, channels or pixel aspect is refused with the frame's number, what it has
 and what the others have. Must not: decode pixels.
 
-Data windows and compressions may differ from frame to frame; display windows, pixel aspects, parts and channels may not.
+Data windows and compressions may differ from frame to frame; display windows, pixel aspects, parts and channels
+may not.
 """
 
 from __future__ import annotations

@@ -10,29 +10,30 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
 from void_client.errors import MaskError
+
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Window
 
 # Upstream's bounds, of 255: the middle between neighbours, which belongs to the lower.
-_BOUNDS: Final = np.array([31.0, 95.0, 191.0], np.float32)
-_LEVELS: Final = np.array([REMOVE, OVERLAP, AFFECTED, KEEP], np.uint8)
+_BOUNDS: Final = (31, 95, 191)
 
 
 def quantise(values: npt.NDArray[Any]) -> Quadmask:
     """The nearest of the four levels. ``values``: uint8, uint16, or half or float 0 to 1 (finite); any shape.
 
-    Raises ``TypeError`` for another type. Float values outside 0..1 go to the end they are nearest to.
+    Wider types are rounded to 8 bits first, so that a mask means the same in all of them. Floats outside 0..1 go to the
+    end they are nearest to. Raises ``TypeError`` for another type.
     """
     if values.dtype == np.uint8:
-        return _table()[values]
-    if values.dtype == np.uint16:
-        scaled = values.astype(np.float32) / 257
+        codes: npt.NDArray[np.uint8] = values
+    elif values.dtype == np.uint16:
+        codes = np.rint(values.astype(np.float32) / np.float32(257)).astype(np.uint8)
     elif values.dtype in (np.float16, np.float32):
-        scaled = values.astype(np.float32) * 255
+        codes = np.rint(np.clip(values.astype(np.float32), 0, 1) * np.float32(255)).astype(np.uint8)
     else:
         raise TypeError(f"a quadmask is uint8, uint16, half or float, not {values.dtype}")
-    return _LEVELS[np.searchsorted(_BOUNDS, scaled, side="left")]
+    levels: Quadmask = _table()[codes]
+    return levels
 
 
 def align(mask: Quadmask, window: Window, canvas: Window) -> Quadmask:
@@ -70,4 +71,8 @@ def check_range(masks: Iterable[Quadmask]) -> None:
 
 
 def _table() -> Quadmask:
-    return _LEVELS[np.searchsorted(_BOUNDS, np.arange(256, dtype=np.float32), side="left")]
+    """The level of each 8-bit code."""
+    table = np.full(256, KEEP, np.uint8)
+    for level, bound in zip((AFFECTED, OVERLAP, REMOVE), reversed(_BOUNDS), strict=True):
+        table[: bound + 1] = level
+    return table

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import OpenImageIO as oiio
 
 from void_engine.interface import Quadmask, Window
+from void_engine.plates.exrfile import MAGIC
 from void_engine.plates.frames import read_frame
 from void_engine.plates.header import PlateHeader, check_size, read_header
 from void_engine.plates.limits import DEFAULT_LIMITS, Limits
@@ -63,7 +64,7 @@ class MaskHeader:
             )
 
     def window_on(self, plate: Window) -> Window:
-        """Where the mask's pixels lie in the plate's coordinates; an image without windows covers the display window."""
+        """Where the mask's pixels lie in the plate's coordinates; without windows, on the display window."""
         return self.window if self.display_window is not None else plate
 
 
@@ -78,11 +79,11 @@ class MaskFrame:
 def read_mask_header(path: Path | str, *, frame: int, limits: Limits = DEFAULT_LIMITS) -> MaskHeader:
     """Reads and judges a mask's header, without its pixels. Raises ``FrameError`` (input "quadmask")."""
     path = Path(path)
-    if path.suffix.lower() in (".exr", ".sxr", ".mxr"):
+    source = FrameSource(_INPUT, frame, path)
+    if _is_exr(source):
         header = read_header(path, input=_INPUT, frame=frame, limits=limits)
         part, name = _exr_channel(header)
         return MaskHeader(header.source, header.parts[part].data_window, header.display_window, header, name)
-    source = FrameSource(_INPUT, frame, path)
     file = _open(source, limits)
     try:
         return _image_header(source, file.spec(), limits)
@@ -97,6 +98,15 @@ def read_mask(path: Path | str, *, frame: int, limits: Limits = DEFAULT_LIMITS) 
     if values.dtype in (np.float16, np.float32):
         _check_floats(header, values)
     return MaskFrame(header, quantise(values))
+
+
+def _is_exr(source: FrameSource) -> bool:
+    """By content: a file in a store has no suffix. A suffix that promises an EXR is taken at its word."""
+    try:
+        with source.path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC or source.path.suffix.lower() == ".exr"
+    except OSError as error:
+        raise source.unreadable(error) from error
 
 
 def _exr_channel(header: PlateHeader) -> tuple[int, str]:
