@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import logging
 import os
 import shutil
@@ -54,15 +55,17 @@ def add_commands(commands: Any) -> None:
 
 
 def need_server() -> None:
-    """Raises ``EngineUnavailable`` where server or engine cannot run here."""
-    try:
-        import OpenEXR  # noqa: F401
-        from void_server import server  # noqa: F401
-    except ImportError as problem:
+    """Raises ``EngineUnavailable`` where server or engine cannot run here. Looks for the packages, loads none."""
+    lacking = [name for name in ("numpy", "cv2", "OpenEXR", "patchmatch") if importlib.util.find_spec(name) is None]
+    if sys.version_info < (3, 11):
+        lacking.insert(0, "Python 3.11")
+    if sys.platform != "linux":
+        lacking.insert(0, "Linux")
+    if lacking:
         raise EngineUnavailable(
-            f"The server cannot run here: {problem}.",
+            f"The server cannot run here: it lacks {', '.join(lacking)}.",
             hint="It needs Linux, Python 3.11 or later and: pip install 'void-nuke[server,plates]'.",
-        ) from problem
+        )
 
 
 def _serve(options: argparse.Namespace, output: Output) -> int:

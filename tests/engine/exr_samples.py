@@ -10,6 +10,7 @@ import numpy as np
 import OpenEXR
 import OpenImageIO as oiio
 
+UINT_MAX = float(2**32 - 1)
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -82,19 +83,13 @@ def write_rich(path: Path, compression: str = "zip") -> dict[str, Pixels]:
         for seed, (name, kind) in enumerate(formats.items())
     }
     channels["Z"][2:5, 3:9] = np.inf
-    native = np.concatenate(
-        [np.ascontiguousarray(plane).view(np.uint8).reshape(height, width, -1) for plane in channels.values()], axis=2
-    )
     file = oiio.ImageOutput.create(str(path))
     assert file.open(str(path), spec), file.geterror()
-    assert file.write_image(np.ascontiguousarray(native)) if False else _write_native(file, spec, channels)
+    # One type for all in OpenImageIO's Python: float64 holds half, float and (as a share of the largest) uint32 exactly.
+    planes = [plane / UINT_MAX if plane.dtype == np.uint32 else plane.astype(np.float64) for plane in channels.values()]
+    assert file.write_image(np.stack(planes, axis=2)), file.geterror()
     file.close()
     return channels
-
-
-def _write_native(file: oiio.ImageOutput, spec: oiio.ImageSpec, channels: dict[str, Pixels]) -> bool:
-    """OpenImageIO's Python takes one type for all: float64 holds half, float and uint32 exactly."""
-    return bool(file.write_image(np.stack([plane.astype(np.float64) for plane in channels.values()], axis=2)))
 
 
 def header_of(data: bytes) -> tuple[list[tuple[bytes, bytes, bytes]], int]:
@@ -125,9 +120,7 @@ def with_attributes(path: Path, change: Any) -> Path:
 
 
 def set_attribute(path: Path, name: bytes, kind: bytes, value: bytes) -> Path:
-    return with_attributes(
-        path, lambda attributes: [a for a in attributes if a[0] != name] + [(name, kind, value)]
-    )
+    return with_attributes(path, lambda attributes: [a for a in attributes if a[0] != name] + [(name, kind, value)])
 
 
 def read_by_oiio(path: Path) -> dict[str, Pixels]:
@@ -138,7 +131,9 @@ def read_by_oiio(path: Path) -> dict[str, Pixels]:
     pixels = file.read_image(oiio.DOUBLE)
     assert pixels is not None, file.geterror()
     file.close()
-    return {name: pixels[..., index] for index, name in enumerate(spec.channelnames)}
+    planes = {name: pixels[..., index] for index, name in enumerate(spec.channelnames)}
+    integers = [name for index, name in enumerate(spec.channelnames) if spec.channelformat(index) == oiio.UINT]
+    return {name: np.rint(plane * UINT_MAX) if name in integers else plane for name, plane in planes.items()}
 
 
 def bits(plane: Pixels) -> Pixels:

@@ -25,7 +25,7 @@ class Options:
     """
 
     search_frames: int = 32
-    margin: int = 3
+    margin: int = 5
     patch_size: int = 5
     fill_size: int = 672
     match_levels: float = 1.0

@@ -120,7 +120,7 @@ def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[Pr
 
 
 def _usable(clip: Clip, position: int) -> Mask:
-    return (clip.quadmask(position) == KEEP) & clip.valid(position)
+    return np.asarray((clip.quadmask(position) == KEEP) & clip.valid(position))
 
 
 def _make(clip: Clip, position: int, size: tuple[int, int], exposure: float) -> Proxy:

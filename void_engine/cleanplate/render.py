@@ -109,10 +109,11 @@ class Painter:
     def _share(self, mask: Mask, box: Box, region: Box) -> Weights:
         """A label's soft mask on the region's plate pixels."""
         soft = pixels.blurred(mask.astype(np.float32), 0.7)
-        share: Weights = pixels.warp(
+        share = pixels.warp(
             soft, moved_by(-box[0], -box[1]) @ self._shot.to_proxy, region, cv2.INTER_LINEAR, clamp=True
         )
-        return np.asarray(np.where(share < 0.02, 0.0, share), dtype=np.float32)
+        share[share < 0.02] = 0.0
+        return np.asarray(share, dtype=np.float32)
 
     def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
         matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
@@ -149,7 +150,9 @@ class Painter:
         inside = (near >= 0).all(axis=1) & (near[:, 0] < layer.filled.shape[1]) & (near[:, 1] < layer.filled.shape[0])
         index = np.where(inside[:, None], near, 0)
         matched = inside & layer.matched[index[:, 1], index[:, 0]]
-        there = apply(np.asarray(np.linalg.inv(matrix), dtype=np.float64), spots + layer.offsets[index[:, 1], index[:, 0]])
+        there = apply(
+            np.asarray(np.linalg.inv(matrix), dtype=np.float64), spots + layer.offsets[index[:, 1], index[:, 0]]
+        )
         part = _around(there[matched], self.canvas)
         if part is None:
             return np.zeros_like(base), np.zeros(base.shape[:2], dtype=np.float32)
