@@ -112,9 +112,7 @@ class Engine(Protocol):
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in; raises ``JobError`` naming an unknown key or a bad value."""
 
-    def generate(
-        self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext
-    ) -> dict[str, Any]:
+    def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.
 
         Deterministic: the same clip and request give the same bits, also when resumed after a kill.

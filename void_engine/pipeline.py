@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenEXR
 from void_client import __version__
 from void_client.digest import sha256_data, sha256_file
 from void_client.errors import EngineUnavailable, FrameError
@@ -29,7 +30,7 @@ from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
 
-__all__ = ["Delivered", "DeliveredFrame", "Folders", "Observer", "engines", "run_job"]
+__all__ = ["Delivered", "DeliveredFrame", "Folders", "Observer", "engines", "prepare_process", "run_job"]
 
 Locate = Callable[[str], Path]
 """SHA-256 of a frame's file → where it lies."""
@@ -40,10 +41,11 @@ _VERSIONS = {"ingest": 1, "quadmask": 1, "restore": 1}  # raised whenever a stag
 
 @dataclass(frozen=True)
 class Folders:
-    """``stages``: the cache, shared by all jobs. ``result``: this job's own."""
+    """``stages``: the cache, shared by all jobs. ``result``: this job's own. ``reserve_bytes`` stay free on disk."""
 
     stages: Path
     result: Path
+    reserve_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class Delivered:
     facts: dict[str, Any]
 
 
+def prepare_process() -> None:
+    """Once per worker process: let EXR coding use its cores (the setting is global to a process)."""
+    OpenEXR.set_global_thread_count(min(8, os.cpu_count() or 1))
+
+
 def engines() -> dict[str, str]:
     """Name → version of the engines that can run here."""
     return {engine.name: engine.version for engine in _engines()}
@@ -71,7 +78,7 @@ def run_job(spec: JobSpec, locate: Locate, folders: Folders, observer: Observer)
     """Make a job's frames. Raises the error tree's ``InputError`` kinds, ``DiskFull``, ``Cancelled``."""
     engine = _engine(spec.engine.name)
     options = engine.check_options(spec.engine.options)
-    cache = StageCache(folders.stages, observer)
+    cache = StageCache(folders.stages, observer, folders.reserve_bytes)
     with _without_store_paths():
         clip = _clip(spec, locate)
         ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(clip, spec.plate.layer, context))

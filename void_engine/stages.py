@@ -41,6 +41,7 @@ class Context:
     name: str
     folder: Path
     observer: Observer
+    reserve_bytes: int = 0
 
     @property
     def scratch(self) -> Path:
@@ -50,6 +51,8 @@ class Context:
 
     def progress(self, step: int, of: int, note: str = "") -> None:
         self.observer.check()
+        if shutil.disk_usage(self.folder).free < self.reserve_bytes:
+            raise _disk_full(self.name)
         self.observer.progress(self.name, step, of, note)
 
     def check(self) -> None:
@@ -64,9 +67,11 @@ class StageResult:
 
 
 class StageCache:
-    def __init__(self, parent: Path, observer: Observer) -> None:
+    def __init__(self, parent: Path, observer: Observer, reserve_bytes: int = 0) -> None:
+        """``reserve_bytes``: what stays free on the disk; a stage that would go below ends in ``DiskFull``."""
         self._parent = parent
         self._observer = observer
+        self._reserve_bytes = reserve_bytes
 
     def run(self, name: str, inputs: Any, work: Callable[[Context], dict[str, Any]]) -> StageResult:
         """The result of ``work`` for these inputs (plain data), from the cache or made now.
@@ -84,18 +89,22 @@ class StageCache:
         self._observer.stage(name, "running", key)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            facts = work(Context(name, folder, self._observer))
+            facts = work(Context(name, folder, self._observer, self._reserve_bytes))
             shutil.rmtree(folder / "scratch", ignore_errors=True)
             write_atomically(folder / DONE, [json.dumps(facts, sort_keys=True).encode()])
         except OSError as problem:
             if problem.errno not in _NO_ROOM:
                 raise
-            raise DiskFull(
-                f"The server's disk is full: the stage {name!r} could not be stored.",
-                hint="Make room on the server, or run `void gc`; finished stages are kept.",
-            ) from problem
+            raise _disk_full(name) from problem
         self._observer.stage(name, "done", key)
         return StageResult(key, folder, facts)
+
+
+def _disk_full(stage: str) -> DiskFull:
+    return DiskFull(
+        f"The server's disk is full: the stage {stage!r} could not be stored.",
+        hint="Make room on the server, or run `void gc`; finished stages are kept.",
+    )
 
 
 def _read_facts(folder: Path) -> dict[str, Any] | None:

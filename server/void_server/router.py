@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import zmq
 from void_client import messages as m
-from void_client.errors import NotAuthorised, ProtocolError, VoidError
+from void_client.errors import DiskFull, NotAuthorised, ProtocolError, VoidError
 
 from .handlers import Later, Office, Reply
 from .supervisor import Worker
@@ -26,6 +28,7 @@ _TICK_MS = 100
 _EVENTS_AT_ONCE = 200
 _MESSAGES_AT_ONCE = 64
 _FLUSH_S = 1.0
+_COMPLAIN_S = 10.0
 
 
 @dataclass
@@ -45,8 +48,10 @@ class Router:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._heard: deque[tuple[Worker, dict[str, Any]]] = deque()
         self._stopping = False
         self._flush_at = 0.0
+        self._complain_at = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wake_in.fileno(), zmq.POLLIN)
@@ -66,16 +71,29 @@ class Router:
             for fileno, worker in list(self._polled.items()):
                 if fileno in ready:
                     self._read_worker(worker)
-            self._answer_finished()
-            self._mind_workers()
-            self._office.scheduler.dispatch()
-            self._send_events()
-            self._tick()
+            for duty in (
+                self._answer_finished,
+                self._hear_workers,
+                self._mind_workers,
+                self._office.scheduler.dispatch,
+                self._send_events,
+                self._tick,
+            ):
+                self._try(duty)
         for worker in self._office.scheduler.workers:
             worker.stop()
         self._office.flush_counters()
         self._wake_in.close()
         self._wake_out.close()
+
+    def _try(self, duty: Callable[[], None]) -> None:
+        """Do it, or, where the journal cannot be written (a full disk), do it again at a later turn."""
+        try:
+            duty()
+        except sqlite3.OperationalError as problem:
+            if time.monotonic() > self._complain_at:
+                self._complain_at = time.monotonic() + _COMPLAIN_S
+                log.error("the journal cannot be written, work waits: %s", problem)
 
     # --- clients
 
@@ -124,6 +142,10 @@ class Router:
         except VoidError as error:
             self._send_error(identity, envelope.id, error)
             return
+        except sqlite3.OperationalError as problem:
+            full = DiskFull(f"The server's journal cannot be written: {problem}.", hint="Make room on the server.")
+            self._send_error(identity, envelope.id, full)
+            return
         if isinstance(reply, Later):
             self._wait(_Waiting(identity, envelope.id, reply))
         else:
@@ -148,12 +170,15 @@ class Router:
         except BlockingIOError:
             pass
         while self._finished:
-            waiting = self._finished.popleft()
+            waiting = self._finished[0]
             try:
                 reply = waiting.later.then(waiting.later.future)
+                self._finished.popleft()
             except VoidError as error:
+                self._finished.popleft()
                 self._send_error(waiting.identity, waiting.request_id, error)
             except OSError as problem:
+                self._finished.popleft()
                 log.exception("a request failed")
                 failure = VoidError(f"The server failed: {problem}.", hint="See its log.")
                 self._send_error(waiting.identity, waiting.request_id, failure)
@@ -206,26 +231,33 @@ class Router:
 
     def _read_worker(self, worker: Worker) -> None:
         messages = worker.receive()
+        self._heard.extend((worker, message) for message in messages or ())
         if messages is None:
-            self._bury(worker, "its process ended")
-            return
-        for message in messages:
-            self._office.scheduler.hear(worker, message)
+            self._heard = deque(item for item in self._heard if item[0] is not worker)
+            self._stop_polling(worker)
+            self._try(lambda: self._office.scheduler.bury(worker, "its process ended"))
+
+    def _hear_workers(self) -> None:
+        while self._heard:
+            self._office.scheduler.hear(*self._heard[0])
+            self._heard.popleft()  # only now: what could not be written down is heard again
 
     def _mind_workers(self) -> None:
         for worker in self._office.scheduler.workers:
             reason = worker.overdue(self._office.settings.worker_silence_s)
+            if not worker.up and worker.job_id is not None:
+                reason = "its process ended"  # its job's fate is not written down yet
             if reason:
-                self._bury(worker, reason)
+                self._stop_polling(worker)
+                self._office.scheduler.bury(worker, reason)
             if worker.start_if_due():
                 self._polled[worker.fileno()] = worker
                 self._poller.register(worker.fileno(), zmq.POLLIN)
 
-    def _bury(self, worker: Worker, reason: str) -> None:
+    def _stop_polling(self, worker: Worker) -> None:
         fileno = worker.fileno()
         if self._polled.pop(fileno, None) is not None:
             self._poller.unregister(fileno)
-        self._office.scheduler.bury(worker, reason)
 
     def _tick(self) -> None:
         now = time.monotonic()

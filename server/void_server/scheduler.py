@@ -100,29 +100,35 @@ class Scheduler:
             self._journal.add_event(job_id, "progress", values)
             self.changed.add(job_id)
         elif kind in ("done", "failed", "cancelled"):
-            worker.idle()
             self._finish(job_id, kind, message["data"], message["data"] if kind == "failed" else None)
+            worker.idle()
 
     def bury(self, worker: Worker, reason: str) -> None:
-        """A worker has died or must die: its job goes back into the queue, or fails after too many tries."""
-        job_id = worker.job_id
-        status = worker.bury()
-        log.warning("worker %s is gone (%s, status %d)", worker.device, reason, status)
+        """A worker has died or must die: its job goes back into the queue, or fails after too many tries.
+
+        May be called again for the same death, where the journal could not be written the first time.
+        """
+        if worker.up:
+            status = worker.bury()
+            log.warning("worker %s is gone (%s, status %d)", worker.device, reason, status)
         with self._journal.transaction():
             self._journal.count_up("workers_died")
-            if job_id is None:
-                return
-            if job_id in self._cancelling:
-                self._finish(job_id, "cancelled", {})
-                return
-            crashes = self._journal.requeue(job_id, f"the worker ended: {reason}", crashed=True)
-            self.changed.add(job_id)
-            if crashes >= self._settings.max_attempts:
-                error = WorkerDied(
-                    f"The worker process ended {crashes} times under this job ({reason}, status {status}).",
-                    hint="Its memory may be too small for the shot; `void doctor --bundle` collects what is known.",
-                )
-                self._finish(job_id, "failed", error.to_wire(), error.to_wire())
+            if worker.job_id is not None:
+                self._after_death(worker.job_id, reason, worker.last_status)
+        worker.forget_job()
+
+    def _after_death(self, job_id: str, reason: str, status: int) -> None:
+        if job_id in self._cancelling:
+            self._finish(job_id, "cancelled", {})
+            return
+        crashes = self._journal.requeue(job_id, f"the worker ended: {reason}", crashed=True)
+        self.changed.add(job_id)
+        if crashes >= self._settings.max_attempts:
+            error = WorkerDied(
+                f"The worker process ended {crashes} times under this job ({reason}, status {status}).",
+                hint="Its memory may be too small for the shot; `void doctor --bundle` collects what is known.",
+            )
+            self._finish(job_id, "failed", error.to_wire(), error.to_wire())
 
     def busy(self) -> bool:
         return any(worker.job_id is not None for worker in self.workers)

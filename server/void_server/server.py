@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import logging
 import secrets
 import signal
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import zmq
-from ruamel.yaml import YAML
 from void_client.errors import SettingsError
 from void_client.keys import KeyPair, allow, make_pair
 from void_client.settings import CONNECTION_FILE
@@ -85,15 +85,13 @@ def write_connection(data: Path, endpoint: str, public: str) -> Path:
     """The file that tells a client of this machine all it needs."""
     path = data / CONNECTION_FILE
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        YAML(typ="safe", pure=True).dump(
-            {
-                "endpoint": endpoint,
-                "server_key": public,
-                "key_file": str((keys_folder(data) / "local.key_secret").resolve()),
-            },
-            stream,
-        )
+    values = {
+        "endpoint": endpoint,
+        "server_key": public,
+        "key_file": str((keys_folder(data) / "local.key_secret").resolve()),
+    }
+    # JSON is YAML, and quotes keys: a Z85 key may begin with any of YAML's signs.
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -171,7 +169,7 @@ def _office(settings: ServerSettings, journal: Journal, executor: ThreadPoolExec
         reserve_bytes=settings.disk_reserve_bytes,
         share_roots=settings.share_roots,
     )
-    workers = [Worker(device, root) for device in settings.devices]
+    workers = [Worker(device, root, settings.disk_reserve_bytes) for device in settings.devices]
     return Office(
         settings=settings,
         server_id=secrets.token_hex(8),

@@ -29,10 +29,12 @@ class Worker:
 
     device: str
     data: Path
+    reserve_bytes: int = 0  # what it leaves free on the disk
     state: str = "down"
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)
     pid: int = 0
+    last_status: int = 0  # exit status of the process that was buried last
     _process: subprocess.Popen[bytes] | None = None
     _link: Link | None = None
     _heard: float = 0.0
@@ -49,11 +51,12 @@ class Worker:
 
     def start_if_due(self) -> bool:
         """Start the process where it is down and its back-off is over; returns whether it was started."""
-        if self._link is not None or time.monotonic() < self._start_at:
+        if self._link is not None or self.job_id is not None or time.monotonic() < self._start_at:
             return False
         self._link, theirs = pair()
         with theirs:
-            command = [sys.executable, "-m", "void_server.worker", str(theirs.fileno()), str(self.data), self.device]
+            command = [sys.executable, "-m", "void_server.worker"]
+            command += [str(theirs.fileno()), str(self.data), self.device, str(self.reserve_bytes)]
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],
@@ -108,7 +111,10 @@ class Worker:
         return None
 
     def bury(self) -> int:
-        """Kill what is left, reap it, and set the time of the next start; returns the exit status."""
+        """Kill what is left, reap it, and set the time of the next start; returns the exit status.
+
+        ``job_id`` stays until the job's fate is written down: call ``forget_job`` then.
+        """
         status = 0
         if self._process is not None:
             self._process.kill()
@@ -117,8 +123,12 @@ class Worker:
             self._link.close()
         self._quick_deaths = min(self._quick_deaths + 1, len(_BACK_OFF_S) - 1)
         self._start_at = time.monotonic() + _BACK_OFF_S[self._quick_deaths - 1]
-        self.state, self.job_id, self._link, self._process, self._kill_at = "down", None, None, None, None
+        self.state, self._link, self._process, self._kill_at = "down", None, None, None
+        self.last_status = status
         return status
+
+    def forget_job(self) -> None:
+        self.job_id = None
 
     def stop(self, grace_s: float = 5.0) -> None:
         """End the process: closing the line tells it to; kill it where it does not."""

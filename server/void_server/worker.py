@@ -1,6 +1,6 @@
 """The worker process: one device, one job at a time; the server's only importer of void_engine.
 
-Started by the supervisor as ``python -m void_server.worker FD DATA DEVICE``. Promises: it ends with its
+Started by the supervisor as ``python -m void_server.worker FD DATA DEVICE RESERVE``. Promises: it ends with its
 server (end of file on the line); results get their names whole, the manifest last; every failure is told in
 terms of the error tree.
 """
@@ -20,7 +20,8 @@ from void_client import wire
 from void_client.errors import Cancelled, JobFailed, VoidError
 from void_client.job import JobSpec
 from void_client.manifest import MANIFEST, ResultFrame, ResultManifest
-from void_engine.pipeline import Delivered, Folders, engines, run_job
+
+from void_engine.pipeline import Delivered, Folders, engines, prepare_process, run_job
 
 from .link import Link, LinkClosed
 from .store import frame_path
@@ -56,10 +57,11 @@ class Observer:
 
 
 class Process:
-    def __init__(self, link: Link, data: Path, device: str) -> None:
+    def __init__(self, link: Link, data: Path, device: str, reserve_bytes: int) -> None:
         self._link = link
         self._data = data
         self._device = device
+        self._reserve_bytes = reserve_bytes
         self._observer: Observer | None = None
         self._jobs: list[dict[str, Any]] = []
         self._wanted = threading.Condition()
@@ -102,7 +104,7 @@ class Process:
         result = self._data / "results" / job_id
         # The mark of a finished result goes first and comes last.
         (result / MANIFEST).unlink(missing_ok=True)
-        folders = Folders(stages=self._data / "stages", result=result)
+        folders = Folders(self._data / "stages", result, self._reserve_bytes)
         delivered = run_job(spec, lambda digest: frame_path(self._data / "store", digest), folders, observer)
         facts = {**delivered.facts, "device": self._device}
         _manifest(job_id, spec, delivered, facts).write(result)
@@ -140,9 +142,10 @@ def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str,
 
 
 def main() -> None:
-    fd, data, device = sys.argv[1:]
+    fd, data, device, reserve = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker " + device + ": %(message)s")
-    Process(Link(socket.socket(fileno=int(fd))), Path(data), device).run()
+    prepare_process()
+    Process(Link(socket.socket(fileno=int(fd))), Path(data), device, int(reserve)).run()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def write_rich(path: Path, compression: str = "zip") -> dict[str, Pixels]:
     channels["Z"][2:5, 3:9] = np.inf
     file = oiio.ImageOutput.create(str(path))
     assert file.open(str(path), spec), file.geterror()
-    # One type for all in OpenImageIO's Python: float64 holds half, float and (as a share of the largest) uint32 exactly.
+    # One type for all in OpenImageIO's Python: float64 holds half, float and (as a share of the largest) uint32.
     planes = [plane / UINT_MAX if plane.dtype == np.uint32 else plane.astype(np.float64) for plane in channels.values()]
     assert file.write_image(np.stack(planes, axis=2)), file.geterror()
     file.close()

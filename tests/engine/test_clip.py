@@ -12,8 +12,8 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 from exr_samples import bits, box, noise, rgba, write_exr
-
 from void_client.errors import FrameError, JobFailed, MaskError
+
 from void_engine.compositing import composite, generated_matte
 from void_engine.interface import CleanFrames, Clip, Window
 from void_engine.plates import FrameFolder, read_frame, write_frame

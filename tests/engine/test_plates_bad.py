@@ -11,8 +11,8 @@ import numpy as np
 import OpenEXR
 import pytest
 from exr_samples import bits, box, header_of, noise, rgba, set_attribute, with_attributes, write_exr, write_parts
-
 from void_client.errors import FrameError
+
 from void_engine.plates import Limits, check_sequence, read_frame, read_header
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import OpenEXR
 import pytest
 from exr_samples import bits, box, noise, read_by_oiio, rgba, set_attribute, write_exr, write_parts, write_rich
-
 from void_client.errors import FrameError
+
 from void_engine.interface import Window
 from void_engine.plates import Limits, pixel_digest, read_frame, read_header
 from void_engine.plates.exrfile import Attribute

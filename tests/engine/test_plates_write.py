@@ -24,8 +24,8 @@ from exr_samples import (
     write_parts,
     write_rich,
 )
-
 from void_client.errors import DiskFull, FrameError, InputError
+
 from void_engine.plates import PlateFrame, pixel_digest, read_frame, write_frame
 from void_engine.plates.atomic import write_atomically
 

@@ -10,8 +10,8 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 from exr_samples import box, write_exr
-
 from void_client.errors import FrameError, MaskError
+
 from void_engine.interface import Window
 from void_engine.plates import Limits
 from void_engine.quadmask import align, check_range, quantise, read_mask, read_mask_header, resolve_supplied
@@ -45,7 +45,7 @@ def test_the_levels_are_quantised_at_upstreams_bounds() -> None:
     codes = np.arange(256, dtype=np.uint8)
     expected = np.where(codes <= 31, 0, np.where(codes <= 95, 63, np.where(codes <= 191, 127, 255)))
     np.testing.assert_array_equal(quantise(codes), expected)
-    np.testing.assert_array_equal(quantise((codes.astype(np.uint16) * 257)), expected)
+    np.testing.assert_array_equal(quantise(codes.astype(np.uint16) * 257), expected)
     np.testing.assert_array_equal(quantise(codes / np.float32(255)), expected)
     np.testing.assert_array_equal(quantise((codes / np.float32(255)).astype(np.float16)), expected)
 

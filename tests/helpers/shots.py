@@ -67,7 +67,7 @@ def quantised(luma: np.ndarray) -> Quadmask:
 def write_sequences(
     name: str, folder: Path, *, scale: float = 1.0, frames: int | None = None, first: int = FIRST
 ) -> tuple[str, str]:
-    """Writes ``plate.%04d.exr`` (half RGB) and ``quadmask.%04d.exr`` (half R, values / 255), ZIP; returns the patterns."""
+    """Writes ``plate.%04d.exr`` (RGB) and ``quadmask.%04d.exr`` (R, values / 255), half, ZIP; returns the patterns."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, (plate, quadmask) in enumerate(read_shot(name, scale=scale, frames=frames)):
         number = first + index
@@ -78,18 +78,26 @@ def write_sequences(
 
 
 def write_exr(path: Path, channels: dict[str, np.ndarray], number: int) -> None:
-    """One part, ZIP compressed, with the metadata that a camera would leave."""
-    import OpenEXR
+    """One part, half, ZIP, with the metadata that a camera would leave. By OpenImageIO: independent of our writer."""
+    import OpenImageIO as oiio
 
+    (names, pixels), *_ = channels.items()
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], "half")
+    spec.channelnames = tuple(names)
     seconds, frame = divmod(number, 24)
-    timecode = OpenEXR.TimeCode(1, seconds // 60 % 60, seconds % 60, frame)
-    header = {
-        "compression": OpenEXR.ZIP_COMPRESSION,
-        "type": OpenEXR.scanlineimage,
-        "timeCode": timecode,
-        "cameraModel": "VOID test camera",
-        "reelName": "A001",
-        "isoSpeed": 800.0,
-    }
-    with OpenEXR.File(header, channels) as file:
-        file.write(str(path))
+    timecode = 0x01000000 | (seconds // 60 % 60) << 16 | _bcd(seconds % 60) << 8 | _bcd(frame)
+    spec.attribute("smpte:TimeCode", oiio.TypeDesc("timecode"), (timecode, 0))
+    spec.attribute("compression", "zip")
+    spec.attribute("cameraModel", "VOID test camera")
+    spec.attribute("reelName", "A001")
+    spec.attribute("isoSpeed", 800.0)
+    output = oiio.ImageOutput.create(str(path))
+    assert output is not None, oiio.geterror()
+    assert output.open(str(path), spec), output.geterror()
+    assert output.write_image(np.ascontiguousarray(pixels, np.float16)), output.geterror()
+    output.close()
+
+
+def _bcd(value: int) -> int:
+    return value // 10 << 4 | value % 10

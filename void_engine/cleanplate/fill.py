@@ -26,8 +26,7 @@ from void_engine.cleanplate.sources import FILL, LAYER, NONE, FramePlan
 
 MOST_LAYERS = 8
 SMALLEST = 24  # proxy pixels: less than this is continued from its neighbours instead
-_GROW = 5  # working pixels by which PatchMatch's hole is grown: the object's soft edge pulls colours in
-_ATTEMPTS = 3
+_GROW = 4  # working pixels by which PatchMatch's hole is grown: the object's soft edge pulls colours in
 _CONTEXT = 0.8  # of the hole's longer side, on each side
 _LEAST_CONTEXT = 96  # proxy pixels
 
@@ -101,7 +100,7 @@ def make_layer(
         return None
     # The band that was grown lies over plate which the frame keeps: there a fill can be compared with the truth.
     band = grown & ~pixels.grown(core, 1)
-    filled = _best_of(small, grown, unseen & ~grown, known, band, options, seed)
+    filled = _synthesise(small, grown, unseen & ~grown, known, options, seed)
     # Its level is matched once for all frames: a frame's own correction sees mostly the layer's context.
     level = seam.level_correction(small - filled, band.astype(np.float32), options.match_levels)
     offsets, matched = nnf.nearest_known(filled, grown, known, seed)
@@ -109,20 +108,6 @@ def make_layer(
     to_layer = np.array([[sx, 0, (0.5 - region[0]) * sx - 0.5], [0, sy, (0.5 - region[1]) * sy - 0.5], [0, 0, 1]])
     levelled = np.where(grown[..., None], filled + level, filled).astype(np.float32)
     return Layer(position, to_layer, levelled, known, grown, offsets, matched)
-
-
-def _best_of(
-    picture: Encoded, hole: Mask, unusable: Mask, known: Mask, band: Mask, options: Options, seed: int
-) -> Encoded:
-    """The fill, out of a few that differ by their seed, which meets the plate best in the ``band``."""
-    best, least = picture, np.inf
-    for attempt in range(_ATTEMPTS):
-        filled = _synthesise(picture, hole, unusable, known, options, seed * _ATTEMPTS + attempt)
-        away = np.minimum(np.abs(filled - picture).mean(axis=2)[band], 0.2)
-        seen = float(away.mean()) if away.size else 0.0
-        if seen < least:
-            best, least = filled, seen
-    return best
 
 
 def _synthesise(picture: Encoded, hole: Mask, unusable: Mask, known: Mask, options: Options, seed: int) -> Encoded:

@@ -4,9 +4,10 @@ Promises noise with the plate's strength per channel and level and about its gra
 different on every frame and the same for the same seed. Must not touch pixels that come from a
 real frame: those carry their own grain.
 
-Strength is the median absolute deviation of what a small blur takes away, in the quiet quarter of
-16-pixel blocks of a level (texture makes the others too strong), after the usual block-based
-noise estimation of denoisers. Grain size follows from the correlation of neighbouring pixels.
+Strength is the median absolute deviation of what a small blur takes away, or of the change to the
+next frame where that is less, in the quiet quarter of 16-pixel blocks of a level (texture makes the
+others too strong), after the usual block-based noise estimation of denoisers. Grain size follows
+from the correlation of neighbouring pixels.
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ class GrainModel:
         return cls(np.array(value["sigma"], dtype=np.float32), float(value["size"]))
 
 
-def measure(encoded: Encoded, usable: npt.NDArray[np.bool_]) -> GrainModel:
-    """The grain of one frame, from the blocks that are ``usable`` (H, W) throughout."""
+def measure(encoded: Encoded, usable: npt.NDArray[np.bool_], after: Encoded | None = None) -> GrainModel:
+    """The grain of one frame, from the blocks that are ``usable`` (H, W) throughout.
+
+    ``after`` is the next frame, where there is one: what does not change from frame to frame is texture.
+    """
     height, width = (side - side % _BLOCK for side in usable.shape)
     sigma = np.zeros((3, _LEVELS), dtype=np.float32)
     blocks = usable[:height, :width].reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
@@ -51,16 +55,23 @@ def measure(encoded: Encoded, usable: npt.NDArray[np.bool_]) -> GrainModel:
     correlation: list[float] = []
     for channel in range(3):
         plane = np.ascontiguousarray(encoded[:height, :width, channel])
-        tiles = _tiles(plane)[whole]
         rest = _tiles(plane - pixels.blurred(plane, 2.0))[whole]
-        # 1.4826: from median deviation to standard deviation; 1.02: what the blur itself keeps of white noise.
-        strength = (np.median(np.abs(rest), axis=(1, 2)) * 1.4826 * 1.02).astype(np.float32)
+        strength = _deviation(rest)
+        if after is not None:
+            # Two frames' grain adds up in their difference; a moving camera only makes it larger.
+            change = _tiles(plane - after[:height, :width, channel])[whole] * np.float32(np.sqrt(0.5))
+            strength = np.minimum(strength, _deviation(change - np.median(change, axis=(1, 2), keepdims=True)))
         quiet = strength <= np.quantile(strength, 0.25)
-        sigma[channel] = _curve(tiles.mean(axis=(1, 2)), strength)
+        sigma[channel] = _curve(_tiles(plane)[whole].mean(axis=(1, 2)), strength)
         energy = float((rest[quiet] ** 2).mean())
         if energy > 1e-12:
             correlation.append(float((rest[quiet][:, :, 1:] * rest[quiet][:, :, :-1]).mean()) / energy)
     return GrainModel(sigma, _size(correlation))
+
+
+def _deviation(rest: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Standard deviation of each tile (n, 16, 16), from its median deviation."""
+    return (np.median(np.abs(rest), axis=(1, 2)) * 1.4826).astype(np.float32)
 
 
 def _tiles(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Small eight-bit copies of every frame, on which motion and sources are decided.
 
-Promises that each plate is decoded once for this and that memory does not grow with the clip:
+Promises that each plate is decoded once for this (the middle two twice) and that memory does not grow with the clip:
 copies lie in the scratch folder and a few are held. Must not touch a result's pixels.
 
 A proxy's state is 0 where every plate pixel under it is kept and valid; bit 1 (`HOLE`) where
@@ -98,7 +98,7 @@ def proxy_size(width: int, height: int) -> tuple[int, int]:
 def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[ProxyShot, GrainModel]:
     """Reads every frame once; frames whose proxy is on disk already are not decoded again.
 
-    ``tick`` is called once a frame. The middle frame also gives the exposure and the grain.
+    ``tick`` is called once a frame. The middle frame also gives the exposure and, with the next one, the grain.
     """
     canvas = (clip.canvas.width, clip.canvas.height)
     size = proxy_size(*canvas)
@@ -107,7 +107,8 @@ def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[Pr
     if known is None:
         plate, usable = clip.plate(middle), _usable(clip, middle)
         exposure = shaper.exposure_for(plate)
-        model = grain.measure(shaper.encode(plate, exposure), usable)
+        after = shaper.encode(clip.plate(middle + 1), exposure) if middle + 1 < len(clip.numbers) else None
+        model = grain.measure(shaper.encode(plate, exposure), usable, after)
         known = {"exposure": exposure, "grain": model.to_json()}
         scratch.save_json(folder / "shot.json", known)
     exposure = float(known["exposure"])

@@ -28,7 +28,7 @@ Weights = npt.NDArray[np.float32]
 
 _WHOLE = 0.06  # plate pixels: a shift closer to a whole number is one
 _DETAIL = 1.5  # working pixels: structures finer than this come live from each frame
-_LIKE = 0.05  # encoded difference of the coarse picture at which detail is no longer taken
+_LIKE = 0.08  # encoded difference of the coarse picture at which detail is no longer taken
 _PAINTED = 0.05  # total weight from which a pixel counts as painted
 
 
@@ -60,7 +60,7 @@ class Painter:
         picture = painted.picture
         if painted.open.any():
             given = (~painted.open & ~painted.missing).astype(np.float32)
-            smooth = seam.pull_push(picture, given)
+            smooth = seam.pull_push(picture, given) if given.any() else np.full_like(picture, self._usual_level())
             smooth += self._grain(smooth, position)
             picture = np.where(painted.open[..., None], smooth, picture)
         result = self._clip.plate(position).copy()
@@ -76,7 +76,7 @@ class Painter:
         missing = ~self._clip.valid(position)[window]
         labels = self._labels(position, plan)
         total = np.zeros_like(plate)
-        weight = np.zeros(hole.shape, dtype=np.float32)
+        weight, real = np.zeros(hole.shape, dtype=np.float32), np.zeros(hole.shape, dtype=np.float32)
         for label in np.unique(labels):
             share = self._share(labels == label, plan.box, region)
             at = _bounds(share)
@@ -87,12 +87,32 @@ class Painter:
             inner = (slice(at[1], at[3]), slice(at[0], at[2]))
             total[inner] += piece * share[inner][..., None]
             weight[inner] += share[inner]
+            if label < LAYER:
+                real[inner] += share[inner]
         done = weight > _PAINTED
         clean: Encoded = (total / np.maximum(weight, _PAINTED)[..., None]).astype(np.float32)
-        ring = self._ring(hole, missing, weight)
-        clean += seam.level_correction(plate - clean, ring, self._options.match_levels)
+        ring = self._ring(hole, missing)
+        clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
         picture = np.where((hole & done)[..., None], clean, plate)
         return Painted(picture, hole, hole & ~done, missing & ~hole)
+
+    def _usual_level(self) -> Encoded:
+        """The mean of what the middle of the clip keeps: for a frame of which nothing at all is known."""
+        known = [k for k in range(len(self._clip.numbers)) if (self._shot.get(k).state == 0).any()]
+        proxy = self._shot.get(known[len(known) // 2])
+        return np.asarray(shaper.from_bytes(proxy.rgb[proxy.state == 0]).mean(axis=0), dtype=np.float32)
+
+    def _level(self, difference: Encoded, ring: Mask, weight: Weights, real: Weights) -> Encoded:
+        """The seam's correction. What other frames showed is not bent to mend the seam of a fill beside it."""
+        strength = self._options.match_levels
+        fill_share = 1.0 - real / np.maximum(weight, _PAINTED)
+        level = np.zeros_like(difference)
+        if real.any():
+            level = seam.level_correction(difference, (ring & (fill_share < 0.1)).astype(np.float32), strength)
+        if (fill_share > 0.0).any():
+            other = seam.level_correction(difference, ring.astype(np.float32), strength)
+            level += (other - level) * fill_share[..., None]
+        return level
 
     def _labels(self, position: int, plan: FramePlan) -> npt.NDArray[np.uint8]:
         box = plan.box
@@ -100,7 +120,7 @@ class Painter:
         kept = (self._shot.get(position).state[inside] == 0) & ~plan.hole
         shown: dict[int, Mask] = {}
         for index, source in enumerate(plan.sources):
-            shown[index] = pixels.shown(self._shot.trusted(source, 1), plan.matrices[index], box)
+            shown[index] = pixels.shown(self._shot.trusted(source, 2), plan.matrices[index], box)
         for index, layer in enumerate(self.layers):
             mask = layer.known | layer.filled
             shown[LAYER + index] = fill.cover(self._shot, self._camera, layer, position, mask, box)
@@ -109,23 +129,21 @@ class Painter:
     def _share(self, mask: Mask, box: Box, region: Box) -> Weights:
         """A label's soft mask on the region's plate pixels."""
         soft = pixels.blurred(mask.astype(np.float32), 0.7)
-        share = pixels.warp(
-            soft, moved_by(-box[0], -box[1]) @ self._shot.to_proxy, region, cv2.INTER_LINEAR, clamp=True
-        )
+        matrix = moved_by(-box[0], -box[1]) @ self._shot.to_proxy
+        share = np.asarray(pixels.warp(soft, matrix, region, cv2.INTER_LINEAR, clamp=True), dtype=np.float32)
         share[share < 0.02] = 0.0
-        return np.asarray(share, dtype=np.float32)
+        return share
 
     def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
         matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
         plate = self._clip.plate(plan.sources[label])
         return sample(plate, matrix, region, self._shot.exposure) + plan.levels[label]
 
-    def _ring(self, hole: Mask, missing: Mask, weight: Weights) -> Weights:
+    def _ring(self, hole: Mask, missing: Mask) -> Mask:
         """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""
         scale = self._shot.scale
         away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3)
-        ring = (away > 1.5 + 1.5 * scale) & (away < (RING - 2) * scale + 2) & ~missing & (weight > 0.9)
-        return ring.astype(np.float32)
+        return np.asarray((away > 1.5 + 1.5 * scale) & (away < (RING - 2) * scale + 2) & ~missing)
 
     def _layer(self, position: int, label: int, region: Box) -> Encoded:
         layer = self.layers[label - LAYER]

@@ -199,11 +199,12 @@ def _assign(
     best = weights.max(axis=0)
     sticky = [_STICKY if item.position in before else 1.0 for item in found]
     left = hole & (best > 0.0)
-    while len(chosen) < _MOST and np.count_nonzero(left) >= _SMALLEST:
+    smallest = min(_SMALLEST, int(np.count_nonzero(hole)))
+    while len(chosen) < _MOST and np.count_nonzero(left) >= smallest:
         gains = [0.0 if k in chosen else float(weights[k][left].sum()) * sticky[k] for k in range(len(found))]
         pick = int(np.argmax(gains))
         # A source takes all that it shows nearly as well as any: large pieces, few seams.
-        taken = _without_crumbs(left & (weights[pick] > 0.3 * best) & (weights[pick] > 0.0))
+        taken = _without_crumbs(left & (weights[pick] > 0.3 * best) & (weights[pick] > 0.0), smallest)
         if gains[pick] <= 0.0:
             break
         labels[taken] = len(chosen)
@@ -212,9 +213,9 @@ def _assign(
     return labels, chosen
 
 
-def _without_crumbs(mask: Mask) -> Mask:
+def _without_crumbs(mask: Mask, smallest: int) -> Mask:
     number, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= _SMALLEST
+    large = stats[:, cv2.CC_STAT_AREA] >= smallest
     large[0] = False
     return np.asarray(large[pieces]) if number > 1 else np.zeros_like(mask)
 

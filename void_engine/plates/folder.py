@@ -10,6 +10,7 @@ keep, named with the position and the box: ``000012_x64_y32.npy``. A frame whose
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,8 @@ class FrameFolder:
                 hint="Run the job again: it goes on from the frames that are there.",
                 details={"position": position},
             )
-        y, x, box = stored
         rgb = np.zeros((self.canvas.height, self.canvas.width, 3), np.float32)
-        rgb[y : y + box.shape[0], x : x + box.shape[1]] = box
+        rgb[stored.y : stored.y + stored.height, stored.x : stored.x + stored.width] = stored.samples()
         return rgb
 
     def _path(self, position: int, y: int, x: int) -> Path:
@@ -81,21 +81,45 @@ class FrameFolder:
     def _candidates(self, position: int) -> list[Path]:
         return sorted(self.folder.glob(f"{position:06d}_x*_y*.npy"))
 
-    def _stored(self, position: int) -> tuple[int, int, npt.NDArray[np.float32]] | None:
+    def _stored(self, position: int) -> _Stored | None:
         for path in self._candidates(position):
             try:
                 x, y = (int(word[1:]) for word in path.stem.split("_")[1:])
-                # Mapped, not read: numpy compares the file's length with its header.
-                box = np.load(path, mmap_mode="r" if path.stat().st_size > _EMPTY_BYTES else None, allow_pickle=False)
+                stored = _judge(path, x, y)
             except (OSError, ValueError):
                 continue  # torn by a disk, or no frame of ours: not there
-            fits = box.ndim == 3 and box.shape[2] == 3 and box.dtype == np.float32
-            if fits and y + box.shape[0] <= self.canvas.height and x + box.shape[1] <= self.canvas.width:
-                return y, x, box
+            if stored and y + stored.height <= self.canvas.height and x + stored.width <= self.canvas.width:
+                return stored
         return None
 
 
-_EMPTY_BYTES = 128  # the .npy of (0, 0, 3), which cannot be mapped
+@dataclass(frozen=True)
+class _Stored:
+    """A whole file: where its box lies on the canvas, and where its samples start, in bytes."""
+
+    path: Path
+    x: int
+    y: int
+    height: int
+    width: int
+    offset: int
+
+    def samples(self) -> RGB:
+        count = self.height * self.width * 3
+        return np.fromfile(self.path, np.float32, count, offset=self.offset).reshape(self.height, self.width, 3)
+
+
+def _judge(path: Path, x: int, y: int) -> _Stored | None:
+    """None for what is not float32 (h, w, 3), or not as long as its header says; raises ``ValueError`` for no .npy."""
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            return None
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if fortran or dtype != np.float32 or len(shape) != 3 or shape[2] != 3:
+            return None
+        if os.fstat(file.fileno()).st_size != file.tell() + 12 * shape[0] * shape[1]:
+            return None
+        return _Stored(path, x, y, shape[0], shape[1], file.tell())
 
 
 def _bounds(replaced: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
