@@ -137,7 +137,8 @@ class Painter:
     def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
         matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
         plate = self._clip.plate(plan.sources[label])
-        return sample(plate, matrix, region, self._shot.exposure) + plan.levels[label]
+        picture = sample(plate, matrix, region, self._shot.exposure)
+        return np.asarray(picture + plan.levels[label], dtype=np.float32)
 
     def _ring(self, hole: Mask, missing: Mask) -> Mask:
         """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""
