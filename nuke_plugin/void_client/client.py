@@ -51,6 +51,7 @@ Progress = Callable[[str, int, int], None]
 
 _IN_FLIGHT = 8  # chunks under way at once: enough to fill a 10 Gbit line, few enough to stay in memory
 _UPLOAD_ROUNDS = 4
+_CHECKING_S = 0.1
 _HAVE_BATCH = 2000
 
 
@@ -117,20 +118,25 @@ class Client:
         """
         welcome = self.hello()
         sizes = {ref.sha256: ref.size for ref in spec.frame_refs()}
-        sent = 0
-        shares = welcome.shares
-        for _ in range(_UPLOAD_ROUNDS):
+        missing = self._missing(sizes)
+        if missing and welcome.shares:
+            self._share(missing, sizes, files)
             missing = self._missing(sizes)
-            if missing and shares:
-                self._share(missing, sizes, files)
-                shares = False
-                missing = self._missing(sizes)
-            if not missing:
-                return sent
-            sent += self._send_frames(missing, sizes, files, welcome.chunk_bytes, on_progress)
-        raise DigestMismatch(
-            f"{len(missing)} frames do not arrive whole at the server.", hint="Are they being rendered right now?"
-        )
+        sent, rounds = 0, 0
+        give_up = time.monotonic() + self.settings.timeout_s
+        while missing and rounds < _UPLOAD_ROUNDS and time.monotonic() < give_up:
+            gained = self._send_frames(missing, sizes, files, welcome.chunk_bytes, on_progress)
+            if gained:
+                sent, rounds = sent + gained, rounds + 1
+                give_up = time.monotonic() + self.settings.timeout_s
+            else:  # the server is still checking what another client, or this one, has sent
+                time.sleep(_CHECKING_S)
+            missing = self._missing(sizes)
+        if missing:
+            raise DigestMismatch(
+                f"{len(missing)} frames do not arrive whole at the server.", hint="Are they being rendered right now?"
+            )
+        return sent
 
     def _missing(self, sizes: Mapping[str, int]) -> dict[str, int]:
         items = [m.FrameSize(digest, size) for digest, size in sizes.items()]

@@ -9,7 +9,7 @@ from typing import Any
 
 from void_client import keys
 from void_client.errors import SettingsError
-from void_client.settings import config_dir, data_dir
+from void_client.settings import config_dir, data_dir, load_settings
 
 from .output import Output
 from .shot import add_server_arguments, open_client
@@ -34,6 +34,8 @@ def add_commands(commands: Any) -> None:
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
     gc = commands.add_parser("gc", help="bring a server's store, stages and results within their budgets now")
     gc.add_argument("--dry-run", action="store_true", help="say what would go")
+    gc.add_argument("--data", help="the folder of a server that does not run; without it a running one is asked")
+    gc.add_argument("--config", type=Path, help="its settings file (with --data)")
     add_server_arguments(gc)
     gc.set_defaults(run=_gc)
 
@@ -81,9 +83,24 @@ def _list(options: argparse.Namespace, output: Output) -> int:
 
 
 def _gc(options: argparse.Namespace, output: Output) -> int:
-    with open_client(options) as client:
-        freed = client.collect(options.dry_run)
+    if options.data is not None:
+        freed = _collect_offline(options)
+    else:
+        with open_client(options) as client:
+            freed = client.collect(options.dry_run)
     verb = "would go" if options.dry_run else "gone"
     parts = ", ".join(f"{name} {freed.get(name, 0) / 1e6:.1f} MB" for name in ("store", "uploads", "stages", "results"))
     output.say(f"{verb}: {parts}; {freed.get('jobs', 0)} old jobs", dry_run=options.dry_run, freed=freed)
     return 0
+
+
+def _collect_offline(options: argparse.Namespace) -> dict[str, Any]:
+    from void_server.server import collect_offline
+    from void_server.settings import PREFIX, ServerSettings
+
+    settings = load_settings(
+        ServerSettings, file=options.config, prefix=PREFIX, environment=os.environ, overrides={"data": options.data}
+    )
+    if not (settings.root / "journal.sqlite").is_file():
+        raise SettingsError(f"There is no server's data in {settings.root}.", hint="Name the folder of `void serve`.")
+    return collect_offline(settings, dry_run=options.dry_run)

@@ -31,6 +31,7 @@ CREATE TABLE jobs (
     state TEXT NOT NULL,
     stage TEXT NOT NULL DEFAULT '',
     crashes INTEGER NOT NULL DEFAULT 0,
+    cancelling INTEGER NOT NULL DEFAULT 0,
     last_seq INTEGER NOT NULL DEFAULT 0,
     submitted REAL NOT NULL,
     finished REAL,
@@ -162,6 +163,13 @@ class Journal:
             )
             self.add_event(job_id, "queued", {"reason": reason})
         return int(self._column(job_id, "crashes"))
+
+    def set_cancelling(self, job_id: str) -> None:
+        """A running job is to end: also remembered over a restart."""
+        self._db.execute("UPDATE jobs SET cancelling = 1 WHERE job_id = ?", (job_id,))
+
+    def is_cancelling(self, job_id: str) -> bool:
+        return bool(self._column(job_id, "cancelling"))
 
     def finish(self, job_id: str, state: str, data: dict[str, Any], error: dict[str, Any] | None = None) -> None:
         """``state``: done, failed or cancelled; ``data`` goes into the last event."""

@@ -29,9 +29,11 @@ class Scheduler:
         self.ended = False  # a job has ended since the router last looked
         self._journal = journal
         self._settings = settings
-        self._cancelling: set[str] = set()
         for job_id in journal.live_jobs("running"):
-            journal.requeue(job_id, "the server was started again", crashed=False)
+            if journal.is_cancelling(job_id):
+                self._finish(job_id, "cancelled", {})
+            else:
+                journal.requeue(job_id, "the server was started again", crashed=False)
 
     # --- what clients ask
 
@@ -61,7 +63,7 @@ class Scheduler:
         if job.state == "queued":
             self._finish(job_id, "cancelled", {})
         elif job.state == "running":
-            self._cancelling.add(job_id)
+            self._journal.set_cancelling(job_id)
             for worker in self.workers:
                 if worker.job_id == job_id:
                     worker.cancel(self._settings.cancel_grace_s)
@@ -118,7 +120,7 @@ class Scheduler:
         worker.forget_job()
 
     def _after_death(self, job_id: str, reason: str, status: int) -> None:
-        if job_id in self._cancelling:
+        if self._journal.is_cancelling(job_id):
             self._finish(job_id, "cancelled", {})
             return
         crashes = self._journal.requeue(job_id, f"the worker ended: {reason}", crashed=True)
@@ -146,7 +148,6 @@ class Scheduler:
         with self._journal.transaction():
             self._journal.finish(job_id, state, data, error)
             self._journal.count_up(f"jobs_{state}")
-        self._cancelling.discard(job_id)
         self.changed.add(job_id)
         self.ended = True
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import zmq
 from void_client.errors import SettingsError
@@ -108,15 +109,16 @@ def _lock(data: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def offline(data: Path) -> Iterator[Journal]:
-    """The journal of a server that does not run, for the command line. Raises ``SettingsError`` where one runs."""
-    with _lock(data):
-        journal = _open_journal(data)
-        try:
-            yield journal
-        finally:
-            journal.close()
+def collect_offline(settings: ServerSettings, *, dry_run: bool) -> dict[str, Any]:
+    """What `void gc` does where no server runs in the folder. Raises ``SettingsError`` where one does."""
+    with _lock(settings.root), contextlib.ExitStack() as closing:
+        journal = _open_journal(settings.root)
+        closing.callback(journal.close)
+        executor = ThreadPoolExecutor(1)
+        closing.callback(executor.shutdown)
+        office = _office(settings, journal, executor, AllowList(clients_folder(settings.root)))
+        freed = office.collect(dry_run).future.result()
+    return dict(freed)
 
 
 def _open_journal(data: Path) -> Journal:

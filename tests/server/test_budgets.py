@@ -53,6 +53,18 @@ def test_gc_brings_stages_within_their_budget(tmp_path, shot):
         wait_until(lambda: not any(p.name[0] != "." for p in (running.data / "stages").iterdir()), "the stages to go")
 
 
+def test_gc_works_on_a_folder_whose_server_is_down_and_not_on_a_live_one(tmp_path, shot):
+    with RunningServer(tmp_path / "data") as running, running.client() as client:
+        client.run("job", resolve(shot), tmp_path / "out")
+        live = run_void("gc", "--data", running.data, VOID_SERVER_STAGES_MAX_BYTES="1")
+        assert live.returncode == 2
+    dry = run_void("gc", "--data", running.data, "--dry-run", VOID_SERVER_STAGES_MAX_BYTES="1")
+    assert dry.returncode == 0, dry.stderr
+    assert any((running.data / "stages").glob("generate-*"))
+    assert run_void("gc", "--data", running.data, VOID_SERVER_STAGES_MAX_BYTES="1").returncode == 0
+    assert not any((running.data / "stages").glob("generate-*"))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path):
     """A real file system of 6 MB, where this user may mount one."""

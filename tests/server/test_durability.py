@@ -153,6 +153,19 @@ def test_a_hung_worker_is_killed_when_its_job_is_cancelled(tmp_path, long_shot):
         wait_until(lambda: client.health()["workers"][0]["state"] == "ready", "a new worker")
 
 
+def test_a_cancel_is_kept_though_the_server_is_killed_before_the_worker_stopped(running, long_shot):
+    start_and_wait_for_generation(running, long_shot, "job")
+    with running.client() as client:
+        os.kill(worker_pid(client), signal.SIGSTOP)
+        stopped = worker_pid(client)
+        client.cancel("job")
+    running.kill()
+    os.kill(stopped, signal.SIGKILL)
+    running.start()
+    with running.client() as client:
+        assert client.status("job")[0].state == "cancelled"
+
+
 def test_a_server_that_is_not_there_is_told_with_what_to_do(running):
     settings = running.settings
     running.stop()

@@ -81,6 +81,17 @@ def test_an_upload_goes_on_after_a_restart(tmp_path):
     second.close()
 
 
+def test_bytes_that_were_all_there_when_the_server_was_killed_are_asked_for_again(tmp_path):
+    first = Shelf(tmp_path / "data")
+    digest = hashlib.sha256(b"0123456789").hexdigest()
+    first.store.append(digest, 10, 0, b"0123456789")
+    first.close()
+    second = Shelf(tmp_path / "data")
+    assert second.store.missing({digest: 10}) == [digest]
+    assert second.store.received(digest) == 0
+    second.close()
+
+
 def test_wrong_bytes_never_get_the_name(shelf):
     digest = "a" * 64
     shelf.store.append(digest, 4, 0, b"oops")

@@ -122,8 +122,16 @@ class _Work:
             plan = plans[position]
             region = fill.region_for(plan, self._shot, painter.canvas)
             painted = painter.paint(position, plan, region)
+            hidden = fill.ever_hidden(self._shot, self._camera, position, region, sorted(plans), self._options)
             layer = fill.make_layer(
-                position, region, painted.picture, painted.open, painted.missing, self._options, self._request.seed
+                position,
+                region,
+                painted.picture,
+                painted.open,
+                painted.missing,
+                hidden,
+                self._options,
+                self._request.seed,
             )
             if layer is None:
                 # Nothing is known around this hole: other frames' layers or neighbours have to do.

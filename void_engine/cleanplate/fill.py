@@ -28,6 +28,8 @@ MOST_LAYERS = 8
 SMALLEST = 24  # proxy pixels: less than this is continued from its neighbours instead
 _GROW = 4  # working pixels by which PatchMatch's hole is grown: the object's soft edge pulls colours in
 _CONTEXT = 0.8  # of the hole's longer side, on each side
+_LOOKED_AT = 24  # frames whose holes are looked at
+_ENOUGH_OPEN = 0.3  # share of the known pixels that must never be hidden
 _LEAST_CONTEXT = 96  # proxy pixels
 
 
@@ -85,13 +87,43 @@ def plate_box(box: Box, shot: ProxyShot, canvas: tuple[int, int]) -> Box:
     )
 
 
-def make_layer(
-    position: int, region: Box, picture: Encoded, hole: Mask, missing: Mask, options: Options, seed: int
-) -> Layer | None:
-    """Fills ``hole`` of ``picture`` (plate pixels of ``region``); None where nothing around it is known."""
-    height, width = hole.shape
+def geometry(region: Box, options: Options) -> tuple[tuple[int, int], Matrix]:
+    """(width, height) of the layer for a region of the plate, and the matrix from plate pixels to it."""
+    width, height = region[2] - region[0], region[3] - region[1]
     ratio = min(1.0, options.fill_size / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    sx, sy = size[0] / width, size[1] / height
+    return size, np.array([[sx, 0, (0.5 - region[0]) * sx - 0.5], [0, sy, (0.5 - region[1]) * sy - 0.5], [0, 0, 1]])
+
+
+def ever_hidden(
+    shot: ProxyShot, camera: Camera, position: int, region: Box, positions: list[int], options: Options
+) -> Mask:
+    """Layer pixels that are in the hole of any of some of the ``positions``: no good place to take live detail from."""
+    size, to_layer = geometry(region, options)
+    hidden = np.zeros((size[1], size[0]), dtype=bool)
+    some = positions[:: max(1, len(positions) // _LOOKED_AT)]
+    for other in some:
+        matrix = camera.to_source(position, other) @ shot.to_proxy @ np.linalg.inv(to_layer)
+        hidden |= pixels.shown(shot.get(other).hole, matrix, (0, 0, *size))
+    return hidden
+
+
+def make_layer(
+    position: int,
+    region: Box,
+    picture: Encoded,
+    hole: Mask,
+    missing: Mask,
+    hidden: Mask,
+    options: Options,
+    seed: int,
+) -> Layer | None:
+    """Fills ``hole`` of ``picture`` (plate pixels of ``region``); None where nothing around it is known.
+
+    ``hidden`` is `ever_hidden`: the layer's fine detail comes from elsewhere where there is enough else.
+    """
+    size, to_layer = geometry(region, options)
     small = pixels.resized(picture, size)
     core, unseen = pixels.any_in(hole, size), pixels.any_in(missing, size)
     grown = pixels.grown(core, _GROW) & ~(unseen & ~core)
@@ -103,9 +135,10 @@ def make_layer(
     filled = _synthesise(small, grown, unseen & ~grown, known, options, seed)
     # Its level is matched once for all frames: a frame's own correction sees mostly the layer's context.
     level = seam.level_correction(small - filled, band.astype(np.float32), options.match_levels)
-    offsets, matched = nnf.nearest_known(filled, grown, known, seed)
-    sx, sy = size[0] / width, size[1] / height
-    to_layer = np.array([[sx, 0, (0.5 - region[0]) * sx - 0.5], [0, sy, (0.5 - region[1]) * sy - 0.5], [0, 0, 1]])
+    open_ = known & ~hidden
+    if np.count_nonzero(open_) < _ENOUGH_OPEN * np.count_nonzero(known):
+        open_ = known
+    offsets, matched = nnf.nearest_known(filled, grown, open_, seed)
     levelled = np.where(grown[..., None], filled + level, filled).astype(np.float32)
     return Layer(position, to_layer, levelled, known, grown, offsets, matched)
 
