@@ -94,7 +94,8 @@ def plan_frame(
     target = _soften(shaper.from_bytes(proxy.rgb[inside]))
     wanted = _candidates(shot, camera, position, count, options, before, hole, box)
     found = [_look(shot, camera, position, other, target, kept, box, options.margin) for other in wanted]
-    quality = judge.qualities(target, kept, [item.picture for item in found], [item.revealed for item in found])
+    pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
+    quality = judge.qualities(target, kept, pictures, revealed, count)
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
