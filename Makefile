@@ -20,9 +20,9 @@ test-slow: $(DEV)/.done  ## kills at many points, long soaks
 
 test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
 	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
-	set -e; $(PYTHON39) -m venv .venvs/py39; \
+	set -e; rm -rf build; $(PYTHON39) -m venv .venvs/py39; \
 	.venvs/py39/bin/pip install $(PIP_FLAGS) . pytest; \
-	.venvs/py39/bin/python -m pytest -q tests/client; \
+	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py; \
 	.venvs/py39/bin/void --version
 
 lint: $(DEV)/.done
@@ -34,7 +34,7 @@ types: $(DEV)/.done
 
 wheel: $(DEV)/.done  ## build the wheel, install it in a fresh venv outside the checkout, run the demo from it
 	set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
-	$(DEV)/bin/python -m build --quiet --wheel --outdir "$$work/dist" .; \
+	rm -rf build; $(DEV)/bin/pip wheel $(PIP_FLAGS) --no-deps --wheel-dir "$$work/dist" .; \
 	$(PYTHON) -m venv "$$work/venv"; \
 	"$$work/venv/bin/pip" install $(PIP_FLAGS) "$$(ls $$work/dist/*.whl)[server,plates]"; \
 	cd "$$work"; venv/bin/void demo --out "$$work/demo" --size 320x180 --length 8

@@ -32,6 +32,7 @@ from .errors import (
     FrameError,
     FramesMissing,
     InputError,
+    JobError,
     NotAuthorised,
     PathRefused,
     ServerUnreachable,
@@ -86,7 +87,11 @@ class Client:
 
     def submit(self, job_id: str, spec: JobSpec, priority: int = 50) -> m.Accepted:
         """Raises ``FramesMissing`` where frames are not in the store, ``Busy``, ``JobError``, ``JobConflict``."""
-        return self._ask(m.Submit(check_job_id(job_id), spec.to_wire(), priority), m.Accepted)
+        try:
+            message = m.Submit(check_job_id(job_id), spec.to_wire(), priority)
+        except ValueError as problem:
+            raise JobError(f"The job cannot be submitted: {problem}.") from problem
+        return self._ask(message, m.Accepted)
 
     def cancel(self, job_id: str) -> m.JobInfo:
         """Ask for the end of a job; an ended job is left as it is. Raises ``UnknownJob``."""
@@ -225,6 +230,7 @@ class Client:
         manifest = self.manifest(job_id)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            stale = _replaced(folder, manifest)
             incoming = Path(tempfile.mkdtemp(prefix=".void-incoming-", dir=folder))
             try:
                 arrived = self._fetch_files(manifest, folder, incoming, on_progress)
@@ -232,6 +238,8 @@ class Client:
                 (folder / MANIFEST).unlink(missing_ok=True)
                 for path in arrived:
                     path.replace(folder / path.name)
+                for path in stale:
+                    path.unlink(missing_ok=True)
                 fsync_folder(folder)
             finally:
                 shutil.rmtree(incoming, ignore_errors=True)
@@ -381,6 +389,23 @@ def _changed(path: Path) -> FrameError:
         hint="Is it being rendered right now? Wait for it, then try again.",
         details={"file": str(path)},
     )
+
+
+def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
+    """What an earlier result left that this one does not have.
+
+    Raises ``InputError`` where a file that is no result of ours would be overwritten: it may be a plate.
+    """
+    before = {frame.name for frame in ResultManifest.read(folder).frames} if (folder / MANIFEST).is_file() else set()
+    for frame in manifest.frames:
+        path = folder / frame.name
+        if frame.name not in before and path.exists() and sha256_file(path) != frame.sha256:
+            raise InputError(
+                f"{path} is there already and is no result of VOID.",
+                hint="Choose another folder: a result must not replace a plate.",
+                details={"file": str(path)},
+            )
+    return [folder / name for name in sorted(before - {frame.name for frame in manifest.frames})]
 
 
 def _folder_problem(problem: OSError, folder: Path) -> Exception:

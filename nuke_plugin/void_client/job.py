@@ -154,6 +154,8 @@ class ShotFile:
     def __post_init__(self) -> None:
         if self.version != SPEC_VERSION:
             raise ValueError(f"version {self.version} of the shot file; this program reads {SPEC_VERSION}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"the seed {self.seed} is not between 0 and 2^63")
 
     @classmethod
     def read(cls, path: Path) -> ShotFile:

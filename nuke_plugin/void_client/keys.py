@@ -56,6 +56,8 @@ def make_pair(folder: Path, name: str) -> KeyPair:
         before = os.umask(0o077)  # the secret must not be readable for an instant either
         try:
             zmq.auth.create_certificates(str(folder), name)
+            while read_public(folder / f"{name}.key").startswith("-"):  # a command line would take it for an option
+                zmq.auth.create_certificates(str(folder), name)
         finally:
             os.umask(before)
     return read_pair(secret)

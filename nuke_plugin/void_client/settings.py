@@ -7,7 +7,6 @@ the program's prefix are errors.
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import typing
 from collections.abc import Mapping
@@ -74,7 +73,7 @@ def _from_text(hint: Any, text: str, variable: str) -> Any:
     if typing.get_origin(hint) is typing.Union:
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) is tuple:
-        return [part for part in text.split(os.pathsep) if part]
+        return [part.strip() for part in text.split(",") if part.strip()]
     try:
         if hint is bool:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]

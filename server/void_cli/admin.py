@@ -44,6 +44,14 @@ def _data(options: argparse.Namespace) -> Path:
     return options.data or data_dir(os.environ)
 
 
+def _clients(options: argparse.Namespace) -> Path:
+    """The allow-list. Raises ``SettingsError`` where no server has ever run: a mistyped folder must not get one."""
+    folder = _data(options) / "keys"
+    if not (folder / "server.key").exists():
+        raise SettingsError(f"There is no server in {_data(options)}.", hint="`void serve` makes its keys.")
+    return folder / "clients"
+
+
 def _new(options: argparse.Namespace, output: Output) -> int:
     folder = config_dir(os.environ) / "keys"
     pair = keys.make_pair(folder, "client")
@@ -56,28 +64,25 @@ def _new(options: argparse.Namespace, output: Output) -> int:
 
 
 def _show(options: argparse.Namespace, output: Output) -> int:
-    path = _data(options) / "keys" / "server.key"
-    if not path.exists():
-        raise SettingsError(f"There is no server in {_data(options)}.", hint="`void serve` makes its keys.")
-    public = keys.read_public(path)
+    public = keys.read_public(_clients(options).parent / "server.key")
     output.say(public, public_key=public)
     return 0
 
 
 def _allow(options: argparse.Namespace, output: Output) -> int:
-    keys.allow(_data(options) / "keys" / "clients", options.name, options.public_key)
+    keys.allow(_clients(options), options.name, options.public_key)
     output.say(f"{options.name} may use the server.", allowed=options.name)
     return 0
 
 
 def _revoke(options: argparse.Namespace, output: Output) -> int:
-    keys.revoke(_data(options) / "keys" / "clients", options.name)
+    keys.revoke(_clients(options), options.name)
     output.say(f"{options.name} is shut out.", revoked=options.name)
     return 0
 
 
 def _list(options: argparse.Namespace, output: Output) -> int:
-    for public, name in sorted(keys.allowed(_data(options) / "keys" / "clients").items(), key=lambda item: item[1]):
+    for public, name in sorted(keys.allowed(_clients(options)).items(), key=lambda item: item[1]):
         output.say(f"{name:<24} {public}", name=name, public_key=public)
     return 0
 

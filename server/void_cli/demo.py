@@ -22,6 +22,7 @@ from .local import private_server
 from .output import Output
 
 _FIRST = 1001
+_MARK = ".void-demo"
 _SHEET_COLUMNS = 4
 
 
@@ -30,10 +31,9 @@ def run(out: Path, width: int, height: int, length: int, output: Output) -> int:
     if not (64 <= width <= 4096 and 64 <= height <= 4096 and 2 <= length <= 240):
         raise InputError("The demo wants 64x64 to 4096x4096 pixels and 2 to 240 frames.")
     began = time.monotonic()
+    _make_room(out)
     frames = list(render_shot(width, height, length, seed=7))
     shot = out / "shot"
-    for folder in (shot, out / "result"):
-        shutil.rmtree(folder, ignore_errors=True)
     shot.mkdir(parents=True)
     output.say(f"1. a shot of {length} frames, {width}x{height}, scene-linear half EXR: {shot}")
     for number, frame in enumerate(frames, _FIRST):
@@ -41,9 +41,7 @@ def run(out: Path, width: int, height: int, length: int, output: Output) -> int:
         create_exr(shot / f"quadmask.{number}.exr", {"R": frame.quadmask.astype(np.float32) / np.float32(255)})
     output.say("2. a server of its own on a free port, CURVE keys made for it; frames travel as messages")
     resolved = ShotFile(str(shot / "plate.%04d.exr"), str(shot / "quadmask.%04d.exr")).resolve(Path.cwd())
-    data = out / "server"
-    shutil.rmtree(data, ignore_errors=True)
-    with private_server(data, ()) as settings, Client(settings) as client:
+    with private_server(out / "server", ()) as settings, Client(settings) as client:
         client.run(
             f"demo-{uuid.uuid4().hex[:8]}",
             resolved,
@@ -54,6 +52,17 @@ def run(out: Path, width: int, height: int, length: int, output: Output) -> int:
         received = client.metrics().get("frame_bytes_received", 0)
     output.say(f"   {received / 1e6:.1f} MB up over tcp with CURVE, {length} clean plates down: {out / 'result'}")
     return _measure(out, frames, began, output)
+
+
+def _make_room(out: Path) -> None:
+    """An earlier demo's folders go; anybody else's stay, and the demo does not start."""
+    mark, folders = out / _MARK, [out / name for name in ("shot", "result", "server")]
+    if not mark.exists() and any(folder.exists() for folder in folders):
+        raise InputError(f"{out} holds folders that no demo has made.", hint="Choose another --out.")
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    mark.write_text("`void demo` made this folder and may empty it.\n", encoding="utf-8")
 
 
 def _measure(out: Path, frames: list[SyntheticFrame], began: float, output: Output) -> int:

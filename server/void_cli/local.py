@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
 import logging
@@ -44,8 +45,14 @@ def add_commands(commands: Any) -> None:
     add_shot_arguments(render)
     add_server_arguments(render)
     render.add_argument("--out", type=Path, help="the folder for the frames")
-    render.add_argument("--local", action="store_true", help="use a private server even if another is configured")
-    render.add_argument("--data", type=Path, help="the private server's folder, kept; a temporary one without it")
+    render.add_argument(
+        "--local", action="store_true", help="use a private server, though --server or --connection is given"
+    )
+    render.add_argument(
+        "--data",
+        type=Path,
+        help="the private server's folder, which stays; without it one in the cache, kept until the render succeeds",
+    )
     render.set_defaults(run=_render)
     demo = commands.add_parser("demo", help="a synthetic shot through a real server, measured against the truth")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), help="where to put it (demo_out)")
@@ -71,24 +78,32 @@ def need_server() -> None:
 def _serve(options: argparse.Namespace, output: Output) -> int:
     need_server()
     from void_server import server
+    from void_server.logs import log_to_file
     from void_server.router import Router
     from void_server.settings import PREFIX, ServerSettings
 
     given = {k: getattr(options, k) for k in ("data", "bind", "endpoint", "devices", "share_roots")}
     if given["share_roots"]:
         given["share_roots"] = [os.path.abspath(root) for root in given["share_roots"]]
-    if given["data"] is None and PREFIX + "DATA" not in os.environ:
-        given["data"] = str(data_dir(os.environ))
     settings = load_settings(
         ServerSettings, file=options.config, prefix=PREFIX, environment=os.environ, overrides=given
     )
+    if not settings.data:
+        settings = dataclasses.replace(settings, data=str(data_dir(os.environ)))
+    settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     logging.getLogger().setLevel(logging.INFO)
+    log_to_file(settings.root / "server.log")
 
     def ready(endpoint: str, public: str, router: Router) -> None:
         server.stop_on_signals(router)
         if options.until_stdin_closes:
             threading.Thread(target=_stop_with_stdin, args=(router.stop,), daemon=True).start()
-        output.say(f"VOID server at {endpoint}\npublic key {public}\ndata in {settings.data}", endpoint=endpoint)
+        output.say(
+            f"VOID server at {endpoint}\npublic key {public}\ndata in {settings.data}",
+            endpoint=endpoint,
+            public_key=public,
+            data=settings.data,
+        )
 
     server.serve(settings, ready)
     return 0
@@ -148,7 +163,11 @@ def _work_folder(chosen: Path | None, out: Path) -> Iterator[Path]:
         return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "void"
     folder = cache / ("render-" + hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16])
-    yield folder
+    try:
+        yield folder
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing was done that another try could use
+        raise
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -163,7 +182,7 @@ def private_server(data: Path, share_roots: Sequence[str]) -> Iterator[ClientSet
     for root in share_roots:
         command += ["--share-root", root]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VOID_SERVER_")}
-    log_path = data / "server.log"
+    log_path = data / "output.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True

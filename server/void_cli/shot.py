@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from void_client import schema
 from void_client.client import Client
 from void_client.errors import JobError
-from void_client.job import Resolved, ShotFile
+from void_client.job import Resolved, ShotFile, check_job_id
 from void_client.settings import ClientSettings, load_client_settings
 
 from .output import Output
@@ -65,15 +65,21 @@ def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
         for name in ("plate", "quadmask"):
             if name not in given:
                 raise JobError(f"Which {name}?", hint=f"Give a shot file, or --{name} with a frame pattern.")
-        return ShotFile(**given), Path.cwd()
+        return schema.load(ShotFile, given, where="command line", error=JobError), Path.cwd()
     base = options.shot_file.resolve().parent
     for name in ("plate", "quadmask"):
         if name in given:  # a path on the command line counts from where the command is typed
             given[name] = os.path.abspath(os.path.expanduser(given[name]))
-    return dataclasses.replace(ShotFile.read(options.shot_file), **given), base
+    written = schema.dump(ShotFile.read(options.shot_file))
+    return schema.load(ShotFile, {**written, **given}, where="command line", error=JobError), base
 
 
 def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, ShotFile, Path]:
+    # What is typed is judged before a long shot is hashed.
+    if options.job_id is not None:
+        check_job_id(options.job_id)
+    if not 0 <= options.priority <= 100:
+        raise JobError(f"The priority {options.priority} is not between 0 and 100.")
     shot, base = shot_of(options)
     return shot.resolve(base, lambda done, of: output.bar("hash", done, of)), shot, base
 

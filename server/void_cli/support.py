@@ -83,9 +83,8 @@ def _write_bundle(options: argparse.Namespace, versions: dict[str, str]) -> None
         bundle.writestr("versions.json", json.dumps(versions, indent=2))
         bundle.writestr("settings.json", json.dumps(_settings(options), indent=2))
         bundle.writestr("journal.json", json.dumps(_journal(data / "journal.sqlite"), indent=2))
-        log = data / "server.log"
-        if log.is_file():
-            bundle.writestr("server.log", log.read_bytes()[-_LOG_TAIL:])
+        for log in sorted(data.glob("*.log")):
+            bundle.writestr(log.name, log.read_bytes()[-_LOG_TAIL:])
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -179,15 +179,15 @@ class Office:
     def collect(self, dry_run: bool = False) -> Later:
         """Bring everything within its budget. Stages leave only while no job runs."""
         s, now = self.settings, time.time()
-        store = 0 if dry_run else self.store.make_room(0)
-        uploads = 0 if dry_run else self.store.drop_stale_uploads(now - 86400.0)
-        forgotten = [] if dry_run else self.journal.forget_jobs(now - s.job_history_s)
+        store = self.store.make_room(0, dry_run=dry_run)
+        uploads = self.store.drop_stale_uploads(now - 86400.0, dry_run=dry_run)
+        forgotten = self.journal.forget_jobs(now - s.job_history_s, dry_run=dry_run)
         live = frozenset(self.journal.live_jobs("running") + self.journal.live_jobs("queued"))
         idle = not self.scheduler.busy()
         self.scheduler.held = idle
 
         def work() -> dict[str, Any]:
-            for job_id in forgotten:
+            for job_id in [] if dry_run else forgotten:
                 shutil.rmtree(s.root / "results" / job_id, ignore_errors=True)
             stages = enforce(s.root / "stages", s.stages_max_bytes, dry_run=dry_run) if idle else 0
             results = enforce(s.root / "results", s.results_max_bytes, live, dry_run=dry_run)

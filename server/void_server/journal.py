@@ -180,11 +180,11 @@ class Journal:
             )
             self.add_event(job_id, state, data)
 
-    def forget_jobs(self, finished_before: float) -> list[str]:
+    def forget_jobs(self, finished_before: float, *, dry_run: bool = False) -> list[str]:
         """Drop ended jobs and their events; returns their ids."""
         with self.transaction():
             ids = [r[0] for r in self._db.execute("SELECT job_id FROM jobs WHERE finished < ?", (finished_before,))]
-            for table in ("events", "job_frames", "jobs"):
+            for table in () if dry_run else ("events", "job_frames", "jobs"):
                 self._db.executemany(f"DELETE FROM {table} WHERE job_id = ?", [(i,) for i in ids])  # noqa: S608
         return ids
 

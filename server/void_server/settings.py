@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
+_DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
 
 @dataclass(frozen=True)
 class ServerSettings:
     """Every size is in bytes, every time in seconds.
 
-    data: folder of keys, store, stages, results and journal; on a local disk, one server at a time.
+    data: folder of keys, store, stages, results and journal; on a local disk, one server at a time. The command
+    line puts this user's own data folder in where it is empty.
     bind: where to listen; port 0 or ``*`` takes a free one. endpoint: what clients are told, if not ``bind``.
     devices: one worker process each. share_roots: folders whose frames clients may name by path.
     """
 
-    data: str
+    data: str = ""
     bind: str = "tcp://127.0.0.1:7411"
     endpoint: str = ""
     devices: tuple[str, ...] = ("cpu",)
@@ -41,6 +44,9 @@ class ServerSettings:
             raise ValueError(f"bind {self.bind!r} does not begin with tcp://")
         if not self.devices:
             raise ValueError("devices is empty: name one at least, such as cpu")
+        for device in self.devices:
+            if not _DEVICE.match(device):
+                raise ValueError(f"the device {device!r} is neither cpu nor cuda:NUMBER")
         if len(set(self.devices)) != len(self.devices):
             raise ValueError("devices names one twice")
         if not 4096 <= self.chunk_bytes <= 4 << 20:

@@ -131,11 +131,17 @@ class FrameStore:
         self._finishing.add(digest)
         return self._executor.submit(_import, source, self._partial(digest), self.path(digest), digest, size)
 
-    def make_room(self, wanted: int, keep: frozenset[str] = frozenset()) -> int:
+    def make_room(self, wanted: int, keep: frozenset[str] = frozenset(), *, dry_run: bool = False) -> int:
         """Drop frames, least recently used first, until ``wanted`` more bytes fit; returns the bytes dropped.
 
         Raises ``StoreFull`` where what live jobs need leaves no room.
         """
+        if wanted > self._max_bytes:
+            raise JobError(
+                f"The shot's frames ({wanted / 1e6:.1f} MB) are more than the server's whole frame store "
+                f"({self._max_bytes / 1e6:.1f} MB).",
+                hint="Raise store_max_bytes on the server, or split the shot.",
+            )
         over = self._journal.stored_bytes() + wanted - self._max_bytes
         dropped = 0
         if over > 0:
@@ -144,9 +150,10 @@ class FrameStore:
                     break
                 if digest in keep:
                     continue
-                # The row first: a crash in between leaves a file without a row, which the next start adopts.
-                self._journal.drop_frame(digest)
-                self.path(digest).unlink(missing_ok=True)
+                if not dry_run:
+                    # The row first: a crash in between leaves a file without a row, which the next start adopts.
+                    self._journal.drop_frame(digest)
+                    self.path(digest).unlink(missing_ok=True)
                 dropped += size
         if wanted and dropped < over:
             raise StoreFull(
@@ -155,13 +162,14 @@ class FrameStore:
             )
         return dropped
 
-    def drop_stale_uploads(self, older_than: float) -> int:
+    def drop_stale_uploads(self, older_than: float, *, dry_run: bool = False) -> int:
         """Delete unfinished uploads that were last written before the time given; returns the bytes freed."""
         freed = 0
         for path in self.incoming.iterdir():
             status = path.stat()
             if status.st_mtime < older_than and path.name not in self._finishing:
-                path.unlink(missing_ok=True)
+                if not dry_run:
+                    path.unlink(missing_ok=True)
                 freed += status.st_size
         return freed
 

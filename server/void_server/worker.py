@@ -24,6 +24,7 @@ from void_client.manifest import MANIFEST, ResultFrame, ResultManifest
 from void_engine.pipeline import Delivered, Folders, engines, prepare_process, run_job
 
 from .link import Link, LinkClosed
+from .logs import log_to_file
 from .store import frame_path
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str,
 def main() -> None:
     fd, data, device, reserve = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker " + device + ": %(message)s")
+    log_to_file(Path(data) / f"worker-{device.replace(':', '')}.log")
     prepare_process()
     Process(Link(socket.socket(fileno=int(fd))), Path(data), device, int(reserve)).run()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.servers import RunningServer, resolve, run_void, wait_until
-from void_client.errors import Busy, DiskFull, ResultEvicted, StoreFull, VoidError
+from void_client.errors import Busy, DiskFull, JobError, ResultEvicted, VoidError
 from void_client.manifest import ResultManifest
 
 
@@ -29,7 +29,7 @@ def test_a_full_queue_is_busy_with_a_time_to_wait(tmp_path, shot, long_shot):
 
 def test_a_shot_larger_than_the_store_is_refused_with_what_to_do(tmp_path, shot):
     with RunningServer(tmp_path / "data", store_max_bytes=1000) as running, running.client() as client:
-        with pytest.raises(StoreFull, match="store_max_bytes"):
+        with pytest.raises(JobError, match="store_max_bytes"):
             client.run("job", resolve(shot), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -91,6 +91,11 @@ def test_interrupting_a_render_cancels_its_job(server, long_shot, tmp_path):
         (["submit", "--plate", "p", "--quadmask", "q"], "frame number"),
         (["render", "--plate", "p.#.exr", "--quadmask", "q.#.exr", "--option", "grain", "--out", "x"], "key=value"),
         (["demo", "--size", "big"], "size"),
+        (["submit", "--plate", "p.#.exr", "--quadmask", "q.#.exr", "--priority", "1000"], "between 0 and 100"),
+        (["submit", "--plate", "p.#.exr", "--quadmask", "q.#.exr", "--seed", "-1"], "seed"),
+        (["submit", "--plate", "p.#.exr", "--quadmask", "q.#.exr", "--job-id", "../x"], "job id"),
+        (["keys", "allow", "anna", "x" * 40, "--data", "typo"], "no server"),
+        (["serve", "--data", "x", "--device", "toaster"], "toaster"),
         (["doctor", "--verify", "nowhere"], "manifest.json"),
     ],
 )
@@ -101,6 +106,26 @@ def test_wrong_words_are_bad_input_with_what_to_do(arguments, words, tmp_path):
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_result_never_replaces_what_is_not_a_result(server, shot, tmp_path):
+    connection = ["--connection", str(server.connection)]
+    assert run_void("submit", *shot_arguments(shot), "--job-id", "guard", *connection).returncode == 0
+    (tmp_path / "plates").mkdir()
+    (tmp_path / "plates" / "plate.1002.exr").write_bytes(b"my plate")
+    done = run_void("fetch", "guard", "--out", tmp_path / "plates", *connection)
+    assert done.returncode == 2
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "plates").iterdir()] == [("plate.1002.exr", b"my plate")]
+    (tmp_path / "demo" / "shot").mkdir(parents=True)
+    assert run_void("demo", "--out", tmp_path / "demo").returncode == 2
+    assert (tmp_path / "demo" / "shot").exists()
+
+
+def test_a_shorter_render_leaves_no_frame_of_the_longer_one_before_it(server, shot, tmp_path):
+    arguments = ["render", *shot_arguments(shot), "--connection", server.connection, "--out", tmp_path / "out"]
+    assert run_void(*arguments).returncode == 0
+    assert run_void(*arguments, "--frames", "1001-1003").returncode == 0
+    assert len(list((tmp_path / "out").glob("plate.*.exr"))) == 3
 
 
 def test_a_users_key_is_made_once(tmp_path):
@@ -121,7 +146,7 @@ def test_the_support_bundle_holds_the_journal_and_no_secret(server, shot, tmp_pa
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(bundle) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert set(texts) == {"versions.json", "settings.json", "journal.json", "server.log"}
+    assert set(texts) >= {"versions.json", "settings.json", "journal.json", "server.log", "worker-cpu.log"}
     assert "counters" in json.loads(texts["journal.json"])
     secrets = [read_pair(path).secret for path in (server.data / "keys").glob("*.key_secret")]
     assert len(secrets) == 2

@@ -175,7 +175,7 @@ def _check_canvas(header: PlateHeader, canvas: Window, limits: Limits) -> None:
     if canvas.width * canvas.height > limits.max_pixels:
         raise header.source.error(
             f"the union of the plate's data windows is {canvas.width}x{canvas.height} pixels, over the limit",
-            "Crop the plate to its format, or raise the limit in the server's settings.",
+            "Crop the plate to its format.",
         )
 
 

@@ -135,7 +135,7 @@ def check_size(source: FrameSource, size: int, limits: Limits) -> None:
     if size > limits.max_file_bytes:
         raise source.error(
             f"the file has {size} bytes; the limit is {limits.max_file_bytes}",
-            "If this frame is right, raise the limit in the server's settings.",
+            "Render it smaller, or with fewer channels.",
         )
 
 

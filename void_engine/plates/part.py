@@ -160,7 +160,7 @@ def build_part(index: int, attributes: Sequence[Attribute], *, multi_part: bool,
 
 def check_limits(parts: Sequence[PartHeader], limits: Limits) -> None:
     """Raises ``StructureError`` where the decoded frame would be over a limit."""
-    hint = "If this frame is right, raise the limit in the server's settings."
+    hint = "Render it smaller, or with fewer channels."
     for part in parts:
         for which, window in (("data", part.data_window), ("display", part.display_window)):
             if window.width * window.height > limits.max_pixels:

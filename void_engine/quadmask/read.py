@@ -165,7 +165,7 @@ def _image_header(source: FrameSource, spec: oiio.ImageSpec, limits: Limits) -> 
     if width * height > limits.max_pixels or decoded > limits.max_decoded_bytes or spec.nchannels > limits.max_channels:
         raise source.error(
             f"it is {width}x{height} pixels of {spec.nchannels} channels, which is over the limit",
-            "If this frame is right, raise the limit in the server's settings.",
+            "Render it smaller, or with fewer channels.",
         )
     if str(spec.format) not in _TYPES:
         raise source.error(
