@@ -20,10 +20,12 @@ test-slow: $(DEV)/.done  ## kills at many points, long soaks
 
 test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
 	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
-	set -e; rm -rf build; $(PYTHON39) -m venv .venvs/py39; \
-	.venvs/py39/bin/pip install $(PIP_FLAGS) . pytest; \
-	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py; \
-	.venvs/py39/bin/void --version
+	set -e; rm -rf build .venvs/py39; $(PYTHON39) -m venv .venvs/py39; \
+	.venvs/py39/bin/pip install $(PIP_FLAGS) .; \
+	.venvs/py39/bin/void --version; \
+	for command in submit status cancel fetch; do .venvs/py39/bin/void $$command --help > /dev/null; done; \
+	.venvs/py39/bin/pip install $(PIP_FLAGS) pytest; \
+	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
@@ -49,11 +51,13 @@ clean:
 	rm -rf .venvs demo_out build dist *.egg-info
 
 $(DEV)/.done: $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates,dev]'
 	touch $@
 
 $(DEMO)/.done: $(INPUTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates]'
 	touch $@
