@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from void_client.client import Client
 from void_client.job import Resolved, ShotFile
+from void_client.manifest import ResultManifest
 from void_client.messages import Event
 from void_client.settings import CONNECTION_FILE, ClientSettings, load_client_settings
 
@@ -147,3 +148,8 @@ def run_void(*arguments: str | Path, **environment: str) -> subprocess.Completed
         env={**os.environ, **environment},
         check=False,
     )
+
+
+def digests(manifest: ResultManifest) -> dict[int, str]:
+    """Frame number → SHA-256 of the delivered file."""
+    return {frame.number: frame.sha256 for frame in manifest.frames}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.servers import RunningServer, write_shot
+from helpers.servers import RunningServer, digests, resolve, write_shot
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server that several tests share; none may restart it or fill it."""
     with RunningServer(tmp_path_factory.mktemp("server") / "data") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def expected(long_shot: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """What an uninterrupted run of the long shot delivers."""
+    folder = tmp_path_factory.mktemp("expected")
+    with RunningServer(folder / "data") as running, running.client() as client:
+        return digests(client.run("whole", resolve(long_shot), folder / "out"))

@@ -67,9 +67,16 @@ def test_an_unknown_job_is_bad_input(server):
     assert run_void("status", "nobody", "--connection", server.connection).returncode == 2
 
 
+# Where the tests run in the background the shell has SIGINT ignored, and children inherit that.
+INTERRUPTIBLE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    "from void_cli.main import main; sys.exit(main())"
+)
+
+
 def test_interrupting_a_render_cancels_its_job(server, long_shot, tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "void_cli.main", "render", *shot_arguments(long_shot), "--out", str(tmp_path / "out"),
+        [sys.executable, "-c", INTERRUPTIBLE, "render", *shot_arguments(long_shot), "--out", str(tmp_path / "out"),
          "--connection", str(server.connection), "--job-id", "interrupted", "--seed", "77"],
         stderr=subprocess.PIPE,
     )  # fmt: skip

@@ -10,23 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.servers import RunningServer, follow_until, resolve, run_void, wait_until, worker_pid
+from helpers.servers import RunningServer, digests, follow_until, resolve, run_void, wait_until, worker_pid
 from void_client.errors import ServerUnreachable, WorkerDied
 from void_client.manifest import ResultManifest
-
-SEED = 21
-
-
-def digests(manifest: ResultManifest) -> dict[int, str]:
-    return {frame.number: frame.sha256 for frame in manifest.frames}
-
-
-@pytest.fixture(scope="module")
-def expected(long_shot: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
-    """What an uninterrupted run delivers."""
-    folder = tmp_path_factory.mktemp("expected")
-    with RunningServer(folder / "data") as running, running.client() as client:
-        return digests(client.run("whole", resolve(long_shot, seed=SEED), folder / "out"))
 
 
 @pytest.fixture
@@ -37,7 +23,7 @@ def running(tmp_path: Path):
 
 def start_and_wait_for_generation(server: RunningServer, shot: Path, job_id: str) -> None:
     with server.client() as client:
-        client.deliver(job_id, resolve(shot, seed=SEED))
+        client.deliver(job_id, resolve(shot))
         follow_until(client, job_id, "progress", stage="generate")
 
 
@@ -98,7 +84,7 @@ def _is_zombie(pid: int) -> bool:
 
 def test_an_open_client_reconnects_and_follows_through_a_restart(running, long_shot, expected, tmp_path):
     with running.client() as client:
-        client.deliver("job", resolve(long_shot, seed=SEED))
+        client.deliver("job", resolve(long_shot))
         restarted = False
         numbers = []
         for event in client.events("job"):
@@ -115,7 +101,7 @@ def test_an_open_client_reconnects_and_follows_through_a_restart(running, long_s
 def test_a_killed_clients_job_goes_on_and_a_new_client_fetches_it(running, long_shot, expected, tmp_path):
     command = [sys.executable, "-m", "void_cli.main", "render", "--connection", str(running.connection)]
     command += ["--plate", str(long_shot / "plate.%04d.exr"), "--quadmask", str(long_shot / "quadmask.%04d.exr")]
-    command += ["--seed", str(SEED), "--job-id", "job", "--out", str(tmp_path / "never")]
+    command += ["--job-id", "job", "--out", str(tmp_path / "never")]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     with running.client() as client:
         wait_until(lambda: any(job.job_id == "job" and job.stage == "generate" for job in client.status()), "the job")
@@ -129,8 +115,8 @@ def test_a_killed_clients_job_goes_on_and_a_new_client_fetches_it(running, long_
 
 def test_a_job_that_kills_its_worker_fails_after_three_tries_and_the_queue_goes_on(running, long_shot, shot, tmp_path):
     with running.client() as client:
-        client.deliver("poison", resolve(long_shot, seed=SEED))
-        client.deliver("next", resolve(shot, seed=SEED))
+        client.deliver("poison", resolve(long_shot))
+        client.deliver("next", resolve(shot))
         kills = 0
         for event in client.events("poison"):
             if event.kind == "running":
@@ -145,7 +131,7 @@ def test_a_job_that_kills_its_worker_fails_after_three_tries_and_the_queue_goes_
 
 def test_a_hung_worker_is_killed_when_its_job_is_cancelled(tmp_path, long_shot):
     with RunningServer(tmp_path / "data", cancel_grace_s=0.5) as running, running.client() as client:
-        client.deliver("job", resolve(long_shot, seed=SEED))
+        client.deliver("job", resolve(long_shot))
         follow_until(client, "job", "progress", stage="generate")
         os.kill(worker_pid(client), signal.SIGSTOP)
         client.cancel("job")
@@ -180,7 +166,7 @@ def test_a_server_that_is_not_there_is_told_with_what_to_do(running):
 def test_a_private_render_that_was_killed_goes_on_where_it_was(long_shot, expected, tmp_path):
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "VOID_CONFIG_DIR": str(tmp_path / "config")}
     arguments = ["render", "--plate", str(long_shot / "plate.%04d.exr"), "--out", str(tmp_path / "out")]
-    arguments += ["--quadmask", str(long_shot / "quadmask.%04d.exr"), "--seed", str(SEED), "--json"]
+    arguments += ["--quadmask", str(long_shot / "quadmask.%04d.exr"), "--json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "void_cli.main", *arguments],
         env={**os.environ, **cache},

@@ -6,7 +6,7 @@ import uuid
 
 import numpy as np
 import pytest
-from helpers.servers import RunningServer, follow_until, resolve, wait_until, worker_pid
+from helpers.servers import RunningServer, digests, follow_until, resolve, wait_until, worker_pid
 from void_client.errors import EngineUnavailable, JobConflict, JobError, UnknownJob, Unsupported
 from void_client.manifest import MANIFEST, ResultManifest
 from void_client.messages import Approve, JobInfo, Resolve
@@ -16,10 +16,6 @@ from void_engine.plates import read_frame
 
 def new_id() -> str:
     return uuid.uuid4().hex
-
-
-def digests(manifest: ResultManifest) -> dict[int, str]:
-    return {frame.number: frame.sha256 for frame in manifest.frames}
 
 
 def test_a_shot_comes_back_clean_whole_and_verified(server, shot, tmp_path):
