@@ -51,6 +51,7 @@ Progress = Callable[[str, int, int], None]
 """(what, done, of): "upload" and "download" count bytes."""
 
 _IN_FLIGHT = 8  # chunks under way at once: enough to fill a 10 Gbit line, few enough to stay in memory
+_CHECKS_IN_FLIGHT = 16  # frames that are sent whole and being checked and synced by the server meanwhile
 _UPLOAD_ROUNDS = 4
 _CHECKING_S = 0.1
 _HAVE_BATCH = 2000
@@ -172,18 +173,23 @@ class Client:
     ) -> int:
         total = sum(sizes[digest] - received for digest, received in missing.items())
         done = 0
+        # A frame's last piece is answered once the frame is checked and on disk. That must not hold up the next frame.
         in_flight: deque[tuple[int, Future[m.Envelope]]] = deque()
+        checks: deque[tuple[int, Future[m.Envelope]]] = deque()
         chunk_bytes = min(chunk_bytes, wire.LIMITS.payload_bytes)
         for message, chunk in _chunks(missing, sizes, files, chunk_bytes):
-            if len(in_flight) >= _IN_FLIGHT:
-                done += self._settle(in_flight.popleft())
+            while len(in_flight) >= _IN_FLIGHT or len(checks) >= _CHECKS_IN_FLIGHT:
+                done += self._settle((in_flight if len(in_flight) >= _IN_FLIGHT else checks).popleft())
                 if on_progress:
                     on_progress("upload", done, total)
-            in_flight.append((len(chunk), self._connection.send(message, chunk, self.settings.timeout_s)))
-        while in_flight:
-            done += self._settle(in_flight.popleft())
-        if on_progress:
-            on_progress("upload", done, total)
+            future = self._connection.send(message, chunk, self.settings.timeout_s)
+            last = message.offset + len(chunk) == message.size
+            (checks if last else in_flight).append((len(chunk), future))
+        for waiting in (in_flight, checks):
+            while waiting:
+                done += self._settle(waiting.popleft())
+                if on_progress:
+                    on_progress("upload", done, total)
         return done
 
     def _settle(self, sent: tuple[int, Future[m.Envelope]]) -> int:

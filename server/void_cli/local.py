@@ -63,7 +63,11 @@ def add_commands(commands: Any) -> None:
 
 def need_server() -> None:
     """Raises ``EngineUnavailable`` where server or engine cannot run here. Looks for the packages, loads none."""
-    lacking = [name for name in ("numpy", "cv2", "OpenEXR", "patchmatch") if importlib.util.find_spec(name) is None]
+    lacking = [
+        name
+        for name in ("numpy", "cv2", "OpenEXR", "OpenImageIO", "patchmatch")
+        if importlib.util.find_spec(name) is None
+    ]
     if sys.version_info < (3, 11):
         lacking.insert(0, "Python 3.11")
     if sys.platform != "linux":
@@ -116,17 +120,19 @@ def _stop_with_stdin(stop: Any) -> None:
 
 
 def _render(options: argparse.Namespace, output: Output) -> int:
+    remote = (options.server or options.connection) and not options.local
+    if not remote:
+        need_server()
     resolved, shot, base = resolve(options, output)
     out = options.out or (base / shot.out if shot.out else None)
     if out is None:
         raise JobError("Where should the frames go?", hint="Give --out FOLDER, or `out:` in the shot file.")
     _check_out(out, resolved)
     job_id = options.job_id or str(uuid.uuid4())
-    if (options.server or options.connection) and not options.local:
+    if remote:
         with open_client(options) as client:
             _follow(client, job_id, resolved, out, options.priority, output)
         return 0
-    need_server()
     with _work_folder(options.data, out) as data:
         roots = sorted({str(path.resolve().parent) for path in resolved.files.values()})
         with private_server(data, roots) as settings, Client(settings) as client:

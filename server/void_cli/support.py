@@ -23,7 +23,7 @@ from .output import Output
 from .shot import add_server_arguments, client_settings, open_client
 
 _PACKAGES = (
-    "pyzmq", "msgpack", "ruamel.yaml", "numpy", "OpenEXR", "OpenImageIO", "opencv-python-headless", "PyPatchMatch",
+    "pyzmq", "msgpack", "ruamel-yaml", "numpy", "OpenEXR", "OpenImageIO", "opencv-python-headless", "PyPatchMatch",
     "torch", "diffusers", "transformers",
 )  # fmt: skip
 _LOG_TAIL = 200_000

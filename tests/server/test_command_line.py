@@ -153,7 +153,7 @@ def test_the_support_bundle_holds_the_journal_and_no_secret(server, shot, tmp_pa
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(bundle) as archive:
         texts = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert set(texts) >= {"versions.json", "settings.json", "journal.json", "server.log", "worker-cpu.log"}
+    assert set(texts) >= {"versions.json", "settings.json", "journal.json", "server.log"}
     assert "counters" in json.loads(texts["journal.json"])
     secrets = [read_pair(path).secret for path in (server.data / "keys").glob("*.key_secret")]
     assert len(secrets) == 2
