@@ -131,9 +131,6 @@ class Journal:
     def content_hash(self, job_id: str) -> str:
         return str(self._column(job_id, "content_hash"))
 
-    def client(self, job_id: str) -> str:
-        return str(self._column(job_id, "client"))
-
     def count(self, state: str) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM jobs WHERE state = ?", (state,)).fetchone()[0])
 
