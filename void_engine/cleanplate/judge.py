@@ -20,7 +20,6 @@ from void_engine.cleanplate.shaper import Encoded
 _TOLERANCE = 0.05  # encoded disagreement on the ring that makes a source doubtful
 _ENOUGH = 4  # observations of a place, and
 _SHARE = 0.4  # share of all frames looked at, from which what most of them show is taken for the background
-_RARE = 0.1  # share of the clip's frames: what fewer show, of a place that all others hide, is rather a passer-by
 _HANGS = 0.25  # share of a piece's known edge that is passing, from which all of the piece is
 _EDGE = 4  # proxy pixels of that edge
 _GRID = 96  # long side of the grid on which the ring's error is continued
@@ -29,12 +28,12 @@ _REST = 0.02  # quality of a pixel that shows something passing by
 
 
 def qualities(
-    target: Encoded, kept: Mask, pictures: list[Encoded], seen: list[Mask], frames: int
+    target: Encoded, kept: Mask, pictures: list[Encoded], seen: list[Mask], rare: Mask
 ) -> npt.NDArray[np.float32]:
     """(n, h, w): quality of each source; 0 where it shows nothing.
 
     ``pictures`` (h, w, 3) are aligned to ``target`` and level matched, ``seen`` where they show the place.
-    ``frames``: how many the clip has.
+    ``rare`` (h, w): places that so few frames show that it is rather something passing by before the object.
     """
     if not pictures:
         return np.zeros((0, *kept.shape), dtype=np.float32)
@@ -51,8 +50,6 @@ def qualities(
     excess = np.maximum(0.0, errors - np.where(revealed, errors, np.inf).min(axis=0, initial=1.0))
     absolute = np.maximum(0.0, errors - 0.04)
     quality = revealed * np.exp(-((excess / _TOLERANCE) ** 2) - (absolute / (2 * _TOLERANCE)) ** 2)
-    # A place behind a still object that is free for an instant is free because something is before the object.
-    rare = revealed.sum(axis=0) < _RARE * frames
     for index in range(len(pictures)):
         doubtful = _hanging_together(passing[index], revealed[index], known) | (rare & revealed[index])
         quality[index][doubtful] *= _REST

@@ -29,6 +29,7 @@ _MEASURED = 14  # candidates of a frame whose motion is measured directly
 _WITNESSES = 8
 _WORTH = 0.1  # a pixel's quality under which PatchMatch is the better guess
 _STICKY = 1.5  # how much more the last frame's sources count
+_RARE = 0.1  # share of the frames searched: what fewer show is not believed
 _SMALLEST = 16  # proxy pixels: a smaller piece is not worth a source
 
 
@@ -92,10 +93,10 @@ def plan_frame(
     inside = (slice(box[1], box[3]), slice(box[0], box[2]))
     hole_box, kept = hole[inside], (proxy.state == 0)[inside] & ~hole[inside]
     target = _soften(shaper.from_bytes(proxy.rgb[inside]))
-    wanted = _candidates(shot, camera, position, count, options, before, hole, box)
+    wanted, rare = _candidates(shot, camera, position, count, options, before, hole, box)
     found = [_look(shot, camera, position, other, target, kept, box, options.margin) for other in wanted]
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
-    quality = judge.qualities(target, kept, pictures, revealed, count)
+    quality = judge.qualities(target, kept, pictures, revealed, rare)
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
@@ -131,13 +132,16 @@ def _candidates(
     before: list[int],
     hole: Mask,
     box: Box,
-) -> list[int]:
-    """The frames worth a closer look: nearest first, then further and further apart."""
+) -> tuple[list[int], Mask]:
+    """The frames worth a closer look: nearest first, then further and further apart; and what hardly any shows.
+
+    A place behind a still object that is free for an instant is free because something is before the object.
+    """
     pool = _pool(position, count, options.search_frames)
     pool += [other for other in before if other not in pool and other != position]
     inside = hole[box[1] : box[3], box[0] : box[2]]
     scores: list[tuple[float, int]] = []
-    left = inside.copy()
+    left, shows = inside.copy(), np.zeros(inside.shape, dtype=np.int32)
     for other in pool:
         seen = _revealed(shot, camera.chained(position, other), other, box, options.margin) & inside
         # What nearer frames have shown already counts less: the list should cover the hole, not repeat itself.
@@ -145,12 +149,13 @@ def _candidates(
         if gain >= 1.0:
             scores.append((gain * _nearness(position, other) * (_STICKY if other in before else 1.0), other))
         left &= ~seen
+        shows += seen
     scores.sort(key=lambda item: (-item[0], abs(item[1] - position), item[1]))
     chosen = {other for _, other in scores[:_MEASURED]}
     if chosen:
         # Witnesses: frames that reveal little, but tell on the ring what usually is there.
         chosen.update(pool[k] for k in np.linspace(0, len(pool) - 1, min(len(pool), _WITNESSES)).round().astype(int))
-    return sorted(chosen)
+    return sorted(chosen), inside & (shows < _RARE * len(pool))
 
 
 def _pool(position: int, count: int, most: int) -> list[int]:
