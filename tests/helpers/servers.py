@@ -63,18 +63,18 @@ class RunningServer:
     def start(self) -> None:
         (self.data / CONNECTION_FILE).unlink(missing_ok=True)
         self.data.mkdir(parents=True, exist_ok=True)
-        with (self.data / "server.log").open("ab") as log:
+        with (self.data / "output.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._runner, "serve", "--data", str(self.data), "--bind", self.endpoint],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._ready, f"the server; its log: {(self.data / 'server.log').read_text()[-2000:]}")
+        wait_until(self._ready, f"the server; its log: {(self.data / 'output.log').read_text()[-2000:]}")
 
     def _ready(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, (self.data / "server.log").read_text()[-3000:]
+        assert self.process.poll() is None, (self.data / "output.log").read_text()[-3000:]
         return (self.data / CONNECTION_FILE).is_file()
 
     @property
