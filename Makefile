@@ -53,7 +53,7 @@ clean:
 $(DEV)/.done: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates,dev]'
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,engine,dev]'
 	touch $@
 
 $(DEMO)/.done: $(INPUTS)

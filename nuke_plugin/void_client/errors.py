@@ -13,6 +13,7 @@ two facts that callers act on: ``retryable`` and the process's ``exit_code``.
     │   ├── FrameError            bad_frame             2   one frame's file: missing, torn, wrong size
     │   ├── MaskError             bad_mask              2   the quadmask as a whole
     │   ├── EngineUnavailable     engine_unavailable    2   unknown engine, or its parts not installed
+    │   │   └── ModelError        bad_model             2   a model's file: missing, torn, or of another model
     │   ├── NotAuthorised         not_authorised        2   the key is missing, unknown or revoked
     │   ├── PathRefused           path_refused          2   a shared path outside the allowed roots
     │   ├── UnknownJob            unknown_job           2
@@ -96,6 +97,10 @@ class MaskError(InputError):
 
 class EngineUnavailable(InputError):
     code = "engine_unavailable"
+
+
+class ModelError(EngineUnavailable):
+    code = "bad_model"
 
 
 class NotAuthorised(InputError):

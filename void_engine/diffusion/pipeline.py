@@ -1,0 +1,485 @@
+"""``VoidPipeline``: a clip and its quadmask in, the clip without the object out.
+
+The order of the work is `VoidPipeline.generate`: text, encode, noise, denoise; `decode` brings the frames back. What is
+computed, and how production differs from upstream, is told in docs/model.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from void_client.errors import JobError
+
+from void_engine.diffusion import noise, preview
+from void_engine.diffusion.cache import TensorCache
+from void_engine.diffusion.frames import Frames, Mode, ModelClip, check_clip, check_motion, sized
+from void_engine.diffusion.geometry import (
+    LATENT_CHANNELS,
+    PATCH,
+    SPATIAL,
+    TEMPORAL,
+    even_windows,
+    latent_frames,
+    mirrored,
+)
+from void_engine.diffusion.loading import adds_condition_noise, load_scheduler, load_transformer, load_vae
+from void_engine.diffusion.memory import Residency
+from void_engine.diffusion.progress import Callback, Progress, silent
+from void_engine.diffusion.request import Request
+from void_engine.diffusion.resume import Resume
+from void_engine.diffusion.sampling import Conditions, Denoising, Sampler, Watch
+from void_engine.diffusion.speed import Speed
+from void_engine.diffusion.text import embed_prompts
+from void_engine.diffusion.vae import VideoVae
+from void_engine.diffusion.warped_noise import warped_latent_noise
+
+Array = npt.NDArray[Any]
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class VoidResult:
+    """``frames`` (T', H, W, 3) float32 in [0, 1]. ``trace``: intermediate tensors by the names of docs/model.md, where
+    asked for. ``memory``: how the weights were held in the end; ``notes``: what an artist should know of the run.
+    """
+
+    frames: npt.NDArray[np.float32]
+    memory: str
+    notes: tuple[str, ...] = ()
+    trace: Tensors = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A finished run before its frames are decoded: ``latents`` (1, F, 16, h, w) on the CPU, and how many frames."""
+
+    latents: torch.Tensor
+    frames: int
+    notes: tuple[str, ...] = ()
+    trace: Tensors = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a caller may bring or ask for besides the request. ``motion``: pass 1's frames, for pass 2's noise."""
+
+    init_latents: torch.Tensor | None = None
+    inpaint_noise: torch.Tensor | None = None
+    motion: Frames | None = None
+    callback: Callback = silent
+    preview_every: int = 0
+    resume: Resume | None = None
+    trace: bool = False
+
+
+class VoidPipeline:
+    """The VOID model on stock `diffusers` classes; one object for many shots. Not safe for several threads at once."""
+
+    def __init__(
+        self,
+        residency: Residency,
+        base: Path,
+        *,
+        memory: str = "auto",
+        cache: TensorCache | None = None,
+        speed: Speed | None = None,
+        identity: str = "",
+    ) -> None:
+        self.residency = residency
+        self.memory = memory
+        self.speed = speed or Speed()
+        self.identity = identity
+        self.base = base
+        self.cache = cache or TensorCache(None)
+        self.adds_noise = adds_condition_noise(base)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        base_dir: str | os.PathLike[str],
+        checkpoint: str | os.PathLike[str],
+        dtype: torch.dtype = torch.bfloat16,
+        device: str = "cuda",
+        memory: str = "auto",
+        *,
+        cache_dir: str | os.PathLike[str] | None = None,
+        identity: str | None = None,
+        speed: Speed | None = None,
+    ) -> VoidPipeline:
+        """``base_dir``: the folder of CogVideoX-Fun-V1.5-5b-InP; ``checkpoint``: VOID's pass 1 or 2, safetensors.
+
+        ``memory``: full, offload, group or fp8, each with ``+tiled``, or auto. ``cache_dir`` keeps prompt embeddings
+        and encodings; ``identity`` names the weights in its keys (their files' sizes and times without it).
+        Raises ``ModelError`` where files are missing, torn or of another model, ``JobError`` for a bad argument.
+        """
+        base, path = Path(base_dir), Path(checkpoint)
+        vae = VideoVae(load_vae(base, dtype))
+        transformer = load_transformer(base, path, dtype, torch.device("cpu"))
+        residency = Residency(transformer, vae, base, dtype, device)
+        named = identity if identity is not None else _stamp(base)
+        cache = TensorCache(Path(cache_dir) if cache_dir is not None else None, f"{named} {dtype}")
+        chosen = speed or Speed()
+        chosen.prepare(transformer)
+        weights = f"{named} {_file_stamp(path)}"
+        return cls(residency, base, memory=memory, cache=cache, speed=chosen, identity=f"{weights} {dtype}")
+
+    def __call__(
+        self,
+        video: Frames,
+        quadmask: Frames,
+        prompt: str,
+        negative_prompt: str = "",
+        height: int = 384,
+        width: int = 672,
+        num_inference_steps: int = 30,
+        guidance_scale: float = 1.0,
+        pass_number: int = 1,
+        mode: Mode = "production",
+        window_frames: int = 85,
+        overlap_frames: int = 16,
+        max_frames: int | None = None,
+        seed: int = 42,
+        init_latents: torch.Tensor | Array | None = None,
+        inpaint_noise: torch.Tensor | Array | None = None,
+        callback: Callback | None = None,
+        resume: Resume | str | os.PathLike[str] | None = None,
+        *,
+        motion: Frames | None = None,
+        preview_every: int = 0,
+        trace: bool = False,
+    ) -> VoidResult:
+        """Remove from ``video`` what ``quadmask`` marks, and what it caused.
+
+        ``video`` (T, H, W, 3), uint8 or floats in [0, 1], display-referred, at any size; ``quadmask`` uint8 (T, H, W):
+        0 remove, 63 overlap, 127 affected, 255 keep. Either may be any sequence of frames. The model works at
+        ``height`` x ``width``, multiples of 16.
+
+        ``prompt`` says what the scene looks like once the object is gone. ``guidance_scale`` above 1 steers away from
+        ``negative_prompt``. Clips longer than ``window_frames`` (8k + 5) are denoised in windows that overlap by
+        ``overlap_frames`` and are blended after every step.
+
+        ``mode="upstream"`` gives upstream's numbers: padded length, at most ``max_frames`` (197) of it, its thresholds
+        and windows. ``mode="production"`` gives exactly T frames; longer clips than ``max_frames`` are refused.
+
+        ``init_latents`` (1, F, 16, h, w) and ``inpaint_noise`` (1, 3, T', H, W) replace the seed's noise. Pass 2 starts
+        from noise that follows ``motion``, pass 1's frames as uint8. ``resume`` names a folder in which the run is
+        saved every 5 steps (or a `Resume`), and from which it goes on.
+
+        ``callback`` is told of all progress and may raise to cancel. Raises ``JobError`` for bad input, ``JobFailed``
+        where the device's memory is too small.
+        """
+        request = Request(
+            prompt, negative_prompt, height, width, num_inference_steps, guidance_scale, pass_number, mode,
+            window_frames, overlap_frames, max_frames, seed,
+        )  # fmt: skip
+        extras = Extras(
+            _tensor(init_latents), _tensor(inpaint_noise), motion, callback or silent, preview_every,
+            _resume(resume), trace,
+        )  # fmt: skip
+        generated = self.generate(video, quadmask, request, extras)
+        frames = np.empty((generated.frames, height, width, 3), np.float32)
+        for index, frame in self.decode(generated, extras.callback):
+            frames[index] = frame
+        result_trace = dict(generated.trace)
+        if trace:
+            result_trace["output"] = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
+        if extras.resume is not None:
+            extras.resume.discard()
+        return VoidResult(frames, self.residency.mode, generated.notes, result_trace)
+
+    def generate(self, video: Frames, quadmask: Frames, request: Request, extras: Extras | None = None) -> Generated:
+        """The clip's final latents. Raises as `__call__` does."""
+        extras = extras or Extras()
+        clip = _clip(video, quadmask, request)
+        run = _Run(self, clip, request, extras)
+        self.residency.notes.clear()
+        self.residency.settle(self.memory, run.tokens, request.height * request.width)
+        embeds = run.embed()
+        encoded = run.encode()
+        start = run.initial_noise()
+        latents = run.denoise(start, encoded, embeds)
+        return Generated(
+            latents, clip.padded if request.mode == "upstream" else clip.frames, tuple(self.residency.notes), run.trace
+        )
+
+    def decode(
+        self, generated: Generated, callback: Callback = silent
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """(position, frame (H, W, 3) in [0, 1]), in order; a few frames are in memory at a time.
+
+        Where the device's memory is too small it begins again one rung down: frames that were given come again.
+        """
+        while True:
+            frames = self._decode_once(generated, callback)
+            try:
+                yield from frames
+                return
+            except torch.OutOfMemoryError as problem:
+                trouble = str(problem)
+            frames.close()
+            self.residency.relieve("decoding", trouble)
+
+    def _decode_once(
+        self, generated: Generated, callback: Callback
+    ) -> Generator[tuple[int, npt.NDArray[np.float32]], None, None]:
+        position = 0
+        with self.residency.using_vae() as vae:
+            for chunk in vae.decode(generated.latents.permute(0, 2, 1, 3, 4)):
+                for frame in chunk.permute(1, 2, 3, 0).numpy()[: generated.frames - position]:
+                    yield position, frame
+                    position += 1
+                callback(Progress("decode", position, generated.frames))
+                if position == generated.frames:
+                    return
+
+
+class _Run:
+    """The steps of one `VoidPipeline.generate`."""
+
+    def __init__(self, pipeline: VoidPipeline, clip: ModelClip, request: Request, extras: Extras) -> None:
+        self._pipeline, self._clip, self._request, self._extras = pipeline, clip, request, extras
+        self._residency = pipeline.residency
+        self._request_windows = request.windows(latent_frames(clip.padded))
+        self._random = noise.generator(request.seed, "initial")
+        self._input_key: str | None = None
+        self.trace: Tensors = {}
+
+    @property
+    def tokens(self) -> int:
+        """That go through the transformer together, for `Residency.settle`."""
+        side = SPATIAL * PATCH
+        grid = (self._request.height // side) * (self._request.width // side)
+        copies = 2 if self._request.guidance > 1.0 else 1
+        return copies * self._request_windows[0].length // PATCH * grid * self._pipeline.speed.batch_windows
+
+    def embed(self) -> torch.Tensor:
+        """The prompts' embeddings (1 or 2, 226, D): the negative one first."""
+        request = self._request
+        self._tell(Progress("text", 0, 1))
+        prompts = [request.negative_prompt, request.prompt] if request.guidance > 1.0 else [request.prompt]
+        embeds = self._residency.stepping_down(
+            "reading the prompt",
+            lambda: embed_prompts(prompts, self._residency.using_text, self._pipeline.cache),
+        )
+        self._tell(Progress("text", 1, 1))
+        self._note(prompt_embeds=embeds[-1])
+        if len(embeds) > 1:
+            self._note(negative_prompt_embeds=embeds[0])
+        return torch.cat(embeds)
+
+    def encode(self) -> Tensors:
+        """``mask``, ``video`` (1, 16, F, h, w) and ``thumbnails`` (F, 3, h, w), from the cache or the VAE."""
+        cache, clip = self._pipeline.cache, self._clip
+        tiled = self._residency.vae.tiling is not None
+        given = self._extras.inpaint_noise
+        key = [self.input_key(), self._request.seed, tiled, _digest(given)] if cache.on else None
+        known = cache.get("encoding", key) if cache.on and not self._extras.trace else None
+        if known is None:
+            known = self._residency.stepping_down("encoding the frames", lambda: self._encode_once(given))
+            if cache.on:
+                key = [self.input_key(), self._request.seed, self._residency.vae.tiling is not None, _digest(given)]
+                cache.put("encoding", key, known)
+        self._tell(Progress("encode", 2 * clip.padded, 2 * clip.padded))
+        self._note(mask_latents=known["mask"], masked_video_latents=known["video"])
+        return known
+
+    def _encode_once(self, given: torch.Tensor | None) -> Tensors:
+        clip, padded = self._clip, self._clip.padded
+        adding = noise.ConditionNoise(self._request.seed, given, self._pipeline.adds_noise)
+        prepared: dict[str, list[torch.Tensor]] = {"video": [], "mask": [], "condition": []}
+        adding.drawn = [] if self._extras.trace else None
+        thumbnails = []
+
+        def video(start: int, stop: int) -> torch.Tensor:
+            frames = []
+            for index in range(start, stop):
+                rgb = clip.rgb(index)
+                if index % TEMPORAL == 0:
+                    thumbnails.append(preview.thumbnail(rgb))
+                if self._extras.trace:
+                    prepared["video"].append(rgb)
+                frames.append(adding.add(rgb * 2.0 - 1.0, index))
+            return torch.stack(frames, dim=1)[None]
+
+        def mask(start: int, stop: int) -> torch.Tensor:
+            frames = []
+            for index in range(start, stop):
+                level = clip.mask(index)
+                condition = clip.condition(level)
+                if self._extras.trace:
+                    prepared["mask"].append(level)
+                    prepared["condition"].append(condition)
+                frames.append((1.0 - condition).expand(3, -1, -1))
+            return torch.stack(frames, dim=1)[None]
+
+        with self._residency.using_vae() as vae:
+            masks = vae.encode(mask, padded, lambda done: self._tell(Progress("encode", done, 2 * padded)))
+            videos = vae.encode(video, padded, lambda done: self._tell(Progress("encode", padded + done, 2 * padded)))
+        if self._extras.trace:
+            self._note(
+                prepared_video=torch.stack(prepared["video"], 1)[None],
+                prepared_mask=torch.stack(prepared["mask"])[None, None],
+                mask_condition=torch.stack(prepared["condition"])[None, None],
+            )
+            if adding.drawn:
+                self._note(inpaint_noise=torch.stack(adding.drawn, 1)[None])
+        return {"mask": masks, "video": videos, "thumbnails": torch.stack(thumbnails)}
+
+    def initial_noise(self) -> torch.Tensor:
+        """(1, F, 16, h, w): what was given, noise that follows pass 1's motion, or white noise."""
+        request, clip = self._request, self._clip
+        shape = (1, latent_frames(clip.padded), LATENT_CHANNELS, request.height // SPATIAL, request.width // SPATIAL)
+        given, motion = self._extras.init_latents, self._extras.motion
+        if given is not None:
+            if tuple(given.shape) != shape:
+                raise JobError(
+                    f"init_latents has the shape {tuple(given.shape)}, and the run needs {shape}.",
+                    details={"key": "init_latents"},
+                )
+            latents = given.float()
+        elif request.pass_number == 2 and motion is not None:
+            check_motion(motion, clip.frames)
+            latents = torch.from_numpy(
+                warped_latent_noise(
+                    lambda index: sized(motion[mirrored(index, clip.frames)], request.height, request.width),
+                    clip.padded,
+                    height=request.height,
+                    width=request.width,
+                    seed=request.seed,
+                    tick=lambda done, of: self._tell(Progress("noise", done, of)),
+                )
+            )[None]
+        else:
+            if request.pass_number == 2:
+                self._residency.note("pass 2 started from noise that follows no motion: pass 1's frames were not given")
+            latents = noise.initial_latents(shape[1], request.height, request.width, self._random)
+        self._note(init_latents=latents)
+        return latents
+
+    def denoise(self, start: torch.Tensor, encoded: Tensors, embeds: torch.Tensor) -> torch.Tensor:
+        """The final latents, on the CPU."""
+        show = preview.PreviewMap(encoded["video"], encoded["thumbnails"]) if self._extras.preview_every else None
+        latents = self._residency.stepping_down(
+            "denoising", lambda: self._denoise_once(start, encoded, embeds, show), self._smaller_window
+        )
+        self._note(final_latents=latents)
+        return latents
+
+    def _denoise_once(
+        self, start: torch.Tensor, encoded: Tensors, embeds: torch.Tensor, show: preview.PreviewMap | None
+    ) -> torch.Tensor:
+        residency, request, device = self._residency, self._request, self._residency.device
+        with residency.using_transformer() as transformer:
+            sampler = Sampler(transformer, self._request_windows, device, residency.dtype, self._pipeline.speed)
+            scheduler = load_scheduler(self._pipeline.base, request.pass_number)
+            state = sampler.start(start, scheduler, request.steps)
+            joined = torch.cat([encoded["mask"], encoded["video"]], dim=1).permute(0, 2, 1, 3, 4).to(device)
+            conditions = Conditions(joined, embeds.to(device, residency.dtype), request.guidance)
+            self._note(timesteps=state.schedulers[0].timesteps)
+            key = self._run_key(start) if self._extras.resume is not None else ""
+            if self._extras.resume is not None:
+                self._extras.resume.load(key, state, self._random)
+            return sampler.run(state, conditions, self._watch(sampler, key, show)).cpu()
+
+    def _watch(self, sampler: Sampler, key: str, show: preview.PreviewMap | None) -> Watch:
+        resume, steps, count = self._extras.resume, self._request.steps, len(self._request_windows)
+
+        def wanted(step: int) -> bool:
+            return show is not None and step % self._extras.preview_every == 0
+
+        def progress(step: int, window: int, picture: npt.NDArray[np.float32] | None = None) -> None:
+            done = min(step, steps - 1) * count + window if step < steps else steps * count
+            self._tell(Progress("denoise", done, steps * count, min(step + 1, steps), steps, window, count, picture))
+
+        def after(state: Denoising) -> None:
+            if state.step == 1:
+                self._note(latents_after_step0=state.latents)
+            if resume is not None and resume.due(state.step, steps):
+                resume.save(key, state, self._random)
+                sampler.forget()  # a resumed run starts with empty caches, so this one does, too
+            picture = show(state.clean) if show is not None and state.clean is not None else None
+            progress(state.step, 0, picture)
+
+        def first(output: torch.Tensor, timestep: torch.Tensor) -> None:
+            self._note(first_model_output=output, first_timestep=timestep)
+
+        return Watch(lambda step, window: progress(step, window), after, first, wanted)
+
+    def _smaller_window(self) -> bool:
+        """The last thing that helps: another picture, but a picture. Upstream mode keeps to upstream's windows."""
+        window = (self._request_windows[0].length // 2) // 2 * 2
+        if self._request.mode == "upstream" or window < 4:
+            return False
+        overlap = min(self._request.overlap_frames // TEMPORAL, window // 2)
+        self._request_windows = even_windows(latent_frames(self._clip.padded), window, overlap)
+        self._residency.note(f"out of memory while denoising: windows were cut to {4 * window - 3} frames")
+        return True
+
+    def input_key(self) -> str:
+        if self._input_key is None:
+            self._input_key = self._clip.digest()
+        return self._input_key
+
+    def _run_key(self, start: torch.Tensor) -> str:
+        """Everything that decides the latents of every step."""
+        facts = [
+            self.input_key(),
+            self._pipeline.identity,
+            self._request.as_dict(),
+            [[window.start, window.stop] for window in self._request_windows],
+            self._residency.mode,
+            self._pipeline.speed.as_dict(),
+            _digest(start),
+            _digest(self._extras.inpaint_noise),
+        ]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _tell(self, progress: Progress) -> None:
+        self._extras.callback(progress)
+
+    def _note(self, **tensors: torch.Tensor) -> None:
+        if self._extras.trace:
+            self.trace.update({name: tensor.detach().cpu() for name, tensor in tensors.items()})
+
+
+def _clip(video: Frames, quadmask: Frames, request: Request) -> ModelClip:
+    check_clip(video, quadmask)
+    frames, padded = request.shot_length(len(video))
+    return ModelClip(video, quadmask, request.height, request.width, frames, padded, request.pass_number, request.mode)
+
+
+def _tensor(value: torch.Tensor | Array | None) -> torch.Tensor | None:
+    return torch.from_numpy(np.asarray(value)) if isinstance(value, np.ndarray) else value
+
+
+def _resume(value: Resume | str | os.PathLike[str] | None) -> Resume | None:
+    if value is None or isinstance(value, Resume):
+        return value
+    folder = Path(value)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Resume(folder)
+
+
+def _digest(tensor: torch.Tensor | None) -> str:
+    if tensor is None:
+        return ""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+def _stamp(base: Path) -> str:
+    """The base's files as they are now; their content is not read."""
+    return " ".join(_file_stamp(path) for path in sorted(base.rglob("*.safetensors")))
+
+
+def _file_stamp(path: Path) -> str:
+    state = path.stat()
+    return f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
