@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from void_client import __version__
 from void_client.errors import Cancelled, VoidError
 
-from . import admin, jobs, local, support
+from . import admin, jobs, local, models, support
 from .output import Output
 
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"void {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (local, jobs, admin, support):
+    for room in (local, jobs, admin, models, support):
         room.add_commands(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="one JSON object a line on stdout, for machines")

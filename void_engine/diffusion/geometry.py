@@ -71,8 +71,9 @@ def even_windows(latents: int, window: int, overlap: int) -> tuple[Window, ...]:
     if latents <= window:
         return (Window(0, latents),)
     last = latents - window
-    count = -(-last // (window - overlap)) + 1
-    starts = [2 * round(last * i / (count - 1) / 2) for i in range(count)]
+    step = max(2, (window - overlap) // 2 * 2)
+    moves = -(-last // step)
+    starts = [2 * int(last * i / moves / 2 + 0.5) for i in range(moves + 1)]
     return tuple(Window(start, start + window) for start in starts)
 
 

@@ -69,8 +69,16 @@ class Request:
         overlap = self.overlap_frames // geometry.TEMPORAL
         if latents > window:
             geometry.check_overlap(self.window_frames, self.overlap_frames)
-        lay = geometry.upstream_windows if self.mode == "upstream" else geometry.even_windows
-        return lay(latents, window, overlap)
+        if self.mode == "production":
+            return geometry.even_windows(latents, window, overlap)
+        windows = geometry.upstream_windows(latents, window, overlap)
+        if windows[-1].length % geometry.PATCH:
+            raise JobError(
+                f"Upstream's windows would end in an odd number of latents ({windows[-1].length}).",
+                hint="In upstream mode overlap_frames must be a multiple of 8, as 16 is.",
+                details={"key": "overlap_frames"},
+            )
+        return windows
 
     def _check(self, key: str, good: bool, value: object, allowed: str) -> None:
         if not good:
