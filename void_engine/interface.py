@@ -105,12 +105,33 @@ class GenerateRequest:
     options: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Host:
+    """What the machine offers an engine; none of it is the job's to say.
+
+    ``device``: cpu or cuda:N. ``models``: the models' folder. ``memory``, ``attention``, ``compile_blocks``: how a
+    model is held and run, see docs/performance.md. ``cache``: a folder for what another job may need again.
+    """
+
+    device: str = "cpu"
+    models: Path | None = None
+    memory: str = "auto"
+    attention: str = ""
+    compile_blocks: bool = False
+    cache: Path | None = None
+
+
 class Engine(Protocol):
     name: str
     version: str  # part of the stage key: change it whenever the pixels change
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in; raises ``JobError`` naming an unknown key or a bad value."""
+
+    def identity(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """What decides the pixels besides version and options, such as the weights' digests: it goes into the stage's
+        key and the files' metadata. Raises ``EngineUnavailable`` where the engine cannot run here, and says why.
+        """
 
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +25,13 @@ from void_client.job import FrameRef, JobSpec
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
 from void_engine.compositing import composite, generated_matte
-from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest
+from void_engine.diffusion.engine import VoidEngine
+from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest, Host
 from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
 
-__all__ = ["Delivered", "DeliveredFrame", "Folders", "Observer", "engines", "prepare_process", "run_job"]
+__all__ = ["Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "make_engines", "prepare_process", "run_job"]
 
 Locate = Callable[[str], Path]
 """SHA-256 of a frame's file → where it lies."""
@@ -69,15 +70,22 @@ def prepare_process() -> None:
     OpenEXR.set_global_thread_count(min(8, os.cpu_count() or 1))
 
 
-def engines() -> dict[str, str]:
-    """Name → version of the engines that can run here."""
-    return {engine.name: engine.version for engine in _engines()}
+def make_engines(host: Host) -> dict[str, Engine]:
+    """All engines by name. One that cannot run here is among them, and says so when it is asked to work.
+
+    Keep them from job to job: weights stay loaded.
+    """
+    made: list[Engine] = [CleanplateEngine(), VoidEngine(host)]
+    return {engine.name: engine for engine in made}
 
 
-def run_job(spec: JobSpec, locate: Locate, folders: Folders, observer: Observer) -> Delivered:
+def run_job(
+    spec: JobSpec, locate: Locate, folders: Folders, observer: Observer, engines: Mapping[str, Engine]
+) -> Delivered:
     """Make a job's frames. Raises the error tree's ``InputError`` kinds, ``DiskFull``, ``Cancelled``."""
-    engine = _engine(spec.engine.name)
+    engine = _engine(spec.engine.name, engines)
     options = engine.check_options(spec.engine.options)
+    identity = engine.identity(options)
     cache = StageCache(folders.stages, observer, folders.reserve_bytes)
     with _without_store_paths():
         clip = _clip(spec, locate)
@@ -90,10 +98,13 @@ def run_job(spec: JobSpec, locate: Locate, folders: Folders, observer: Observer)
         request = GenerateRequest(seed=spec.seed, prompt=spec.prompt, options=options)
         generate = cache.run(
             "generate",
-            [engine.name, engine.version, ingest.facts["plate"], quadmask.key, spec.seed, spec.prompt, options],
+            [
+                [engine.name, engine.version, identity, ingest.facts["plate"], quadmask.key],
+                [spec.seed, spec.prompt, options],
+            ],
             lambda context: engine.generate(clip, request, _clean_frames(context.folder, clip), context),
         )
-        attributes = _attributes(spec, engine, options, ingest, quadmask)
+        attributes = _attributes(spec, engine, options, identity, ingest, quadmask)
         restore = cache.run(
             "restore",
             # The plate's files, not its pixels only: metadata comes back, too.
@@ -183,15 +194,10 @@ def _deliver(
 # --- parts
 
 
-def _engines() -> list[Engine]:
-    return [CleanplateEngine()]
-
-
-def _engine(name: str) -> Engine:
-    known = {engine.name: engine for engine in _engines()}
-    if name not in known:
-        raise EngineUnavailable(f"There is no engine {name!r}.", hint=f"There is: {', '.join(sorted(known))}.")
-    return known[name]
+def _engine(name: str, engines: Mapping[str, Engine]) -> Engine:
+    if name not in engines:
+        raise EngineUnavailable(f"There is no engine {name!r}.", hint=f"There is: {', '.join(sorted(engines))}.")
+    return engines[name]
 
 
 def _clip(spec: JobSpec, locate: Locate) -> FileClip:
@@ -211,10 +217,15 @@ def _soft_edge_px(clip: FileClip) -> float:
 
 
 def _attributes(
-    spec: JobSpec, engine: Engine, options: dict[str, Any], ingest: StageResult, quadmask: StageResult
+    spec: JobSpec,
+    engine: Engine,
+    options: dict[str, Any],
+    identity: dict[str, str],
+    ingest: StageResult,
+    quadmask: StageResult,
 ) -> dict[str, str]:
     """``void/*``: content only, so that equal jobs give equal files."""
-    return {
+    attributes = {
         "void/engine": engine.name,
         "void/engineVersion": engine.version,
         "void/version": __version__,
@@ -225,6 +236,7 @@ def _attributes(
         "void/plate": sha256_data(ingest.facts["plate"]),
         "void/quadmask": quadmask.key,
     }
+    return {**attributes, **{f"void/{key}": value for key, value in identity.items()}}
 
 
 def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str]) -> dict[str, Any]:

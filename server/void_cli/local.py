@@ -29,6 +29,9 @@ from .output import Output
 from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
 
 _START_S = 60.0
+_HOST = ("devices", "models", "memory")
+# What a private server takes from the environment: how this machine runs engines, not where a server is.
+_HOST_VARIABLES = tuple(f"VOID_SERVER_{key}" for key in ("DEVICES", "MODELS", "MEMORY", "ATTENTION", "COMPILE_BLOCKS"))
 
 
 def add_commands(commands: Any) -> None:
@@ -36,7 +39,7 @@ def add_commands(commands: Any) -> None:
     serve.add_argument("--data", help="the server's folder, on a local disk")
     serve.add_argument("--bind", help="tcp://address:port (tcp://127.0.0.1:7411); port 0 takes a free one")
     serve.add_argument("--endpoint", help="what clients are told, if not the bound address")
-    serve.add_argument("--device", dest="devices", action="append", help="cpu, cuda:0 …; one worker each")
+    _add_host_arguments(serve)
     serve.add_argument("--share-root", dest="share_roots", action="append", help="a folder that clients may share")
     serve.add_argument("--config", type=Path, help="a settings file (YAML); all settings: docs/td.md")
     serve.add_argument("--until-stdin-closes", action="store_true", help="end with the program that started it")
@@ -53,12 +56,19 @@ def add_commands(commands: Any) -> None:
         type=Path,
         help="the private server's folder, which stays; without it one in the cache, kept until the render succeeds",
     )
+    _add_host_arguments(render)
     render.set_defaults(run=_render)
     demo = commands.add_parser("demo", help="a synthetic shot through a real server, measured against the truth")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), help="where to put it (demo_out)")
     demo.add_argument("--size", default="640x360", help="WIDTHxHEIGHT (640x360)")
     demo.add_argument("--length", type=int, default=24, help="frames (24)")
     demo.set_defaults(run=_demo)
+
+
+def _add_host_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", dest="devices", action="append", help="cpu, cuda:0 …; one worker each (cpu)")
+    command.add_argument("--models", help="the folder of the engine void's weights: see `void models fetch`")
+    command.add_argument("--memory", help="how they are held: auto, full, offload, group, fp8, each with +tiled (auto)")
 
 
 def need_server() -> None:
@@ -86,7 +96,9 @@ def _serve(options: argparse.Namespace, output: Output) -> int:
     from void_server.router import Router
     from void_server.settings import PREFIX, ServerSettings
 
-    given = {k: getattr(options, k) for k in ("data", "bind", "endpoint", "devices", "share_roots")}
+    given = {k: getattr(options, k) for k in ("data", "bind", "endpoint", "share_roots", *_HOST)}
+    if given["models"]:
+        given["models"] = os.path.abspath(given["models"])
     if given["share_roots"]:
         given["share_roots"] = [os.path.abspath(root) for root in given["share_roots"]]
     settings = load_settings(
@@ -123,6 +135,11 @@ def _render(options: argparse.Namespace, output: Output) -> int:
     remote = (options.server or options.connection) and not options.local
     if not remote:
         need_server()
+    elif any(getattr(options, key) for key in _HOST):
+        raise InputError(
+            "--device, --models and --memory are the server's to say.",
+            hint="Leave them out, or render with --local on this machine.",
+        )
     resolved, shot, base = resolve(options, output)
     out = options.out or (base / shot.out if shot.out else None)
     if out is None:
@@ -135,9 +152,19 @@ def _render(options: argparse.Namespace, output: Output) -> int:
         return 0
     with _work_folder(options.data, out) as data:
         roots = sorted({str(path.resolve().parent) for path in resolved.files.values()})
-        with private_server(data, roots) as settings, Client(settings) as client:
+        with private_server(data, roots, _host(options)) as settings, Client(settings) as client:
             _follow(client, job_id, resolved, out, options.priority, output)
     return 0
+
+
+def _host(options: argparse.Namespace) -> list[str]:
+    """The arguments of `void serve` that say how this machine runs engines."""
+    arguments = [part for device in options.devices or () for part in ("--device", device)]
+    if options.models:
+        arguments += ["--models", os.path.abspath(options.models)]
+    if options.memory:
+        arguments += ["--memory", options.memory]
+    return arguments
 
 
 def _check_out(out: Path, resolved: Resolved) -> None:
@@ -178,8 +205,11 @@ def _work_folder(chosen: Path | None, out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def private_server(data: Path, share_roots: Sequence[str]) -> Iterator[ClientSettings]:
-    """A server process of our own on a free local port, which ends with us. Raises ``ServerUnreachable``."""
+def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] = ()) -> Iterator[ClientSettings]:
+    """A server process of our own on a free local port, which ends with us. ``host``: arguments of `void serve`.
+
+    Raises ``ServerUnreachable``.
+    """
     data.mkdir(parents=True, exist_ok=True)
     connection = data / CONNECTION_FILE
     connection.unlink(missing_ok=True)
@@ -187,7 +217,8 @@ def private_server(data: Path, share_roots: Sequence[str]) -> Iterator[ClientSet
     command += ["--data", str(data), "--bind", "tcp://127.0.0.1:*"]
     for root in share_roots:
         command += ["--share-root", root]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("VOID_SERVER_")}
+    command += host
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("VOID_SERVER_") or k in _HOST_VARIABLES}
     log_path = data / "output.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -171,7 +171,7 @@ def _office(settings: ServerSettings, journal: Journal, executor: ThreadPoolExec
         reserve_bytes=settings.disk_reserve_bytes,
         share_roots=settings.share_roots,
     )
-    workers = [Worker(device, root, settings.disk_reserve_bytes) for device in settings.devices]
+    workers = [Worker(device, root, settings.disk_reserve_bytes, settings.host) for device in settings.devices]
     return Office(
         settings=settings,
         server_id=secrets.token_hex(8),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
+_MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
 _DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
 
@@ -19,6 +20,9 @@ class ServerSettings:
     line puts this user's own data folder in where it is empty.
     bind: where to listen; port 0 or ``*`` takes a free one. endpoint: what clients are told, if not ``bind``.
     devices: one worker process each. share_roots: folders whose frames clients may name by path.
+    models: the folder of the engine void's weights (`void models fetch`). memory: how they are held: auto, full,
+    offload, group or fp8, each with +tiled. attention: a kernel by diffusers' name, its own where empty.
+    compile_blocks: compile the transformer; costs minutes at the first job. See docs/performance.md.
     """
 
     data: str = ""
@@ -26,6 +30,10 @@ class ServerSettings:
     endpoint: str = ""
     devices: tuple[str, ...] = ("cpu",)
     share_roots: tuple[str, ...] = ()
+    models: str = ""
+    memory: str = "auto"
+    attention: str = ""
+    compile_blocks: bool = False
     max_queued: int = 1000
     max_frames: int = 20_000
     max_frame_bytes: int = 4 * GB
@@ -47,6 +55,8 @@ class ServerSettings:
         for device in self.devices:
             if not _DEVICE.match(device):
                 raise ValueError(f"the device {device!r} is neither cpu nor cuda:NUMBER")
+        if not _MEMORY.match(self.memory):
+            raise ValueError(f"memory {self.memory!r} is none of auto, full, offload, group, fp8, each with +tiled")
         if len(set(self.devices)) != len(self.devices):
             raise ValueError("devices names one twice")
         if not 4096 <= self.chunk_bytes <= 4 << 20:
@@ -57,6 +67,11 @@ class ServerSettings:
         for root in self.share_roots:
             if not Path(root).is_absolute():
                 raise ValueError(f"the share root {root!r} is not an absolute path")
+
+    @property
+    def host(self) -> dict[str, str | bool]:
+        """What the workers' engines are told."""
+        return {key: getattr(self, key) for key in ("models", "memory", "attention", "compile_blocks")}
 
     @property
     def root(self) -> Path:

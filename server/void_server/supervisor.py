@@ -6,10 +6,12 @@ worker does takes the server down. Must not: know the queue; it reports to the s
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ class Worker:
     device: str
     data: Path
     reserve_bytes: int = 0  # what it leaves free on the disk
+    host: Mapping[str, str | bool] = field(default_factory=dict)  # settings of the engines: models, memory …
     state: str = "down"
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)
@@ -56,7 +59,8 @@ class Worker:
         self._link, theirs = pair()
         with theirs:
             command = [sys.executable, "-m", "void_server.worker"]
-            command += [str(theirs.fileno()), str(self.data), self.device, str(self.reserve_bytes)]
+            options = {"data": str(self.data), "device": self.device, "reserve_bytes": self.reserve_bytes, **self.host}
+            command += [str(theirs.fileno()), json.dumps(options)]
             self._process = subprocess.Popen(
                 command,
                 pass_fds=[theirs.fileno()],

@@ -1,12 +1,13 @@
 """The worker process: one device, one job at a time; the server's only importer of void_engine.
 
-Started by the supervisor as ``python -m void_server.worker FD DATA DEVICE RESERVE``. Promises: it ends with its
+Started by the supervisor as ``python -m void_server.worker FD OPTIONS``, OPTIONS being JSON. Promises: it ends with its
 server (end of file on the line); results get their names whole, the manifest last; every failure is told in
 terms of the error tree.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -21,7 +22,7 @@ from void_client.errors import Cancelled, JobFailed, VoidError
 from void_client.job import JobSpec
 from void_client.manifest import MANIFEST, ResultFrame, ResultManifest
 
-from void_engine.pipeline import Delivered, Folders, engines, prepare_process, run_job
+from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare_process, run_job
 
 from .link import Link, LinkClosed
 from .logs import log_to_file
@@ -58,10 +59,11 @@ class Observer:
 
 
 class Process:
-    def __init__(self, link: Link, data: Path, device: str, reserve_bytes: int) -> None:
+    def __init__(self, link: Link, data: Path, host: Host, reserve_bytes: int) -> None:
         self._link = link
         self._data = data
-        self._device = device
+        self._host = host
+        self._engines = make_engines(host)
         self._reserve_bytes = reserve_bytes
         self._observer: Observer | None = None
         self._jobs: list[dict[str, Any]] = []
@@ -71,7 +73,7 @@ class Process:
         """Until the server closes the line."""
         threading.Thread(target=self._listen, name="void link", daemon=True).start()
         threading.Thread(target=self._say_alive, name="void alive", daemon=True).start()
-        self._link.send("ready", engines=engines())
+        self._link.send("ready", engines={name: engine.version for name, engine in self._engines.items()})
         while True:
             with self._wanted:
                 self._wanted.wait_for(lambda: bool(self._jobs))
@@ -106,8 +108,9 @@ class Process:
         # The mark of a finished result goes first and comes last.
         (result / MANIFEST).unlink(missing_ok=True)
         folders = Folders(self._data / "stages", result, self._reserve_bytes)
-        delivered = run_job(spec, lambda digest: frame_path(self._data / "store", digest), folders, observer)
-        facts = {**delivered.facts, "device": self._device}
+        store = self._data / "store"
+        delivered = run_job(spec, lambda digest: frame_path(store, digest), folders, observer, self._engines)
+        facts = {**delivered.facts, "device": self._host.device}
         _manifest(job_id, spec, delivered, facts).write(result)
         return {"frames": len(delivered.frames), "engine": spec.engine.name}
 
@@ -143,11 +146,21 @@ def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str,
 
 
 def main() -> None:
-    fd, data, device, reserve = sys.argv[1:]
+    fd, text = sys.argv[1:]
+    options = json.loads(text)
+    data, device = Path(options["data"]), options["device"]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker " + device + ": %(message)s")
-    log_to_file(Path(data) / f"worker-{device.replace(':', '')}.log")
+    log_to_file(data / f"worker-{device.replace(':', '')}.log")
     prepare_process()
-    Process(Link(socket.socket(fileno=int(fd))), Path(data), device, int(reserve)).run()
+    host = Host(
+        device=device,
+        models=Path(options["models"]) if options.get("models") else None,
+        memory=options.get("memory", "auto"),
+        attention=options.get("attention", ""),
+        compile_blocks=options.get("compile_blocks", False),
+        cache=data / "engines",
+    )
+    Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"])).run()
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ class CleanplateEngine:
         """The options with defaults filled in (`void_engine.cleanplate.options.Options`); raises `JobError`."""
         return options_dict(read_options(options))
 
+    def identity(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """Nothing: there are no weights."""
+        return {}
+
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a hole; returns what was done, for the manifest.
 

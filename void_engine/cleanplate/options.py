@@ -6,10 +6,10 @@ Promises that an unknown key or a value out of range is refused by name. Must no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from void_client.errors import JobError
+from void_engine import options
 
 
 @dataclass(frozen=True)
@@ -42,34 +42,11 @@ _LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
-def read_options(options: Mapping[str, Any]) -> Options:
+def read_options(given: Mapping[str, Any]) -> Options:
     """The options with defaults filled in; raises `JobError` naming an unknown key or a bad value."""
-    kinds = {field.name: type(field.default) for field in fields(Options)}
-    values: dict[str, Any] = {}
-    for key, value in options.items():
-        if key not in kinds:
-            raise JobError(
-                f"The cleanplate engine has no option {key!r}.",
-                hint=f"Its options are {', '.join(sorted(kinds))}.",
-                details={"key": str(key)},
-            )
-        values[key] = _checked(key, value, kinds[key])
-    return Options(**values)
+    return options.read(Options, given, _LIMITS, "cleanplate")
 
 
-def options_dict(options: Options) -> dict[str, Any]:
+def options_dict(read: Options) -> dict[str, Any]:
     """The options as a plain map, for the job's hash and the manifest."""
-    return asdict(options)
-
-
-def _checked(key: str, value: Any, kind: type) -> int | float:
-    low, high = _LIMITS[key]
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not (whole or (kind is float and isinstance(value, float))) or not low <= value <= high:
-        noun = "a whole number" if kind is int else "a number"
-        raise JobError(
-            f"The cleanplate option {key!r} must be {noun} from {low:g} to {high:g}, not {value!r}.",
-            hint="Correct it in the shot's engine options, or leave it out for the default.",
-            details={"key": key},
-        )
-    return int(value) if kind is int else float(value)
+    return asdict(read)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from void_client.errors import JobError
+from void_client.errors import InputError, JobError, JobFailed
 
 from void_engine.diffusion import noise, preview
 from void_engine.diffusion.cache import TensorCache
@@ -32,7 +32,7 @@ from void_engine.diffusion.geometry import (
     mirrored,
 )
 from void_engine.diffusion.loading import adds_condition_noise, load_scheduler, load_transformer, load_vae
-from void_engine.diffusion.memory import Residency
+from void_engine.diffusion.memory import Residency, is_out_of_memory
 from void_engine.diffusion.progress import Callback, Progress, silent
 from void_engine.diffusion.request import Request
 from void_engine.diffusion.resume import Resume
@@ -218,12 +218,17 @@ class VoidPipeline:
 
         Where the device's memory is too small it begins again one rung down: frames that were given come again.
         """
+        if not self.residency.mode:  # latents of an earlier process
+            height, width = generated.latents.shape[-2:]
+            self.residency.settle(self.memory, 0, height * width * SPATIAL**2)
         while True:
             frames = self._decode_once(generated, callback)
             try:
                 yield from frames
                 return
-            except torch.OutOfMemoryError as problem:
+            except RuntimeError as problem:
+                if not is_out_of_memory(problem):
+                    raise
                 trouble = str(problem)
             frames.close()
             self.residency.relieve("decoding", trouble)
@@ -251,6 +256,7 @@ class _Run:
         self._request_windows = request.windows(latent_frames(clip.padded))
         self._random = noise.generator(request.seed, "initial")
         self._input_key: str | None = None
+        self._tiled = False  # the encoding
         self.trace: Tensors = {}
 
     @property
@@ -279,18 +285,21 @@ class _Run:
     def encode(self) -> Tensors:
         """``mask``, ``video`` (1, 16, F, h, w) and ``thumbnails`` (F, 3, h, w), from the cache or the VAE."""
         cache, clip = self._pipeline.cache, self._clip
-        tiled = self._residency.vae.tiling is not None
         given = self._extras.inpaint_noise
-        key = [self.input_key(), self._request.seed, tiled, _digest(given)] if cache.on else None
-        known = cache.get("encoding", key) if cache.on and not self._extras.trace else None
+        known = cache.get("encoding", self._encoding_key()) if cache.on and not self._extras.trace else None
         if known is None:
             known = self._residency.stepping_down("encoding the frames", lambda: self._encode_once(given))
             if cache.on:
-                key = [self.input_key(), self._request.seed, self._residency.vae.tiling is not None, _digest(given)]
-                cache.put("encoding", key, known)
+                cache.put("encoding", self._encoding_key(), known)
+        self._tiled = self._residency.vae.tiling is not None
         self._tell(Progress("encode", 2 * clip.padded, 2 * clip.padded))
         self._note(mask_latents=known["mask"], masked_video_latents=known["video"])
         return known
+
+    def _encoding_key(self) -> list[Any]:
+        """What decides the encoding; after a step down it may be another than before."""
+        tiled, given = self._residency.vae.tiling is not None, self._extras.inpaint_noise
+        return [self.input_key(), self._request.seed, tiled, self._pipeline.adds_noise, _digest(given)]
 
     def _encode_once(self, given: torch.Tensor | None) -> Tensors:
         clip, padded = self._clip, self._clip.padded
@@ -401,6 +410,7 @@ class _Run:
             self._tell(Progress("denoise", done, steps * count, min(step + 1, steps), steps, window, count, picture))
 
         def after(state: Denoising) -> None:
+            _check_finite(state.latents, state.step)
             if state.step == 1:
                 self._note(latents_after_step0=state.latents)
             if resume is not None and resume.due(state.step, steps):
@@ -436,7 +446,8 @@ class _Run:
             self._pipeline.identity,
             self._request.as_dict(),
             [[window.start, window.stop] for window in self._request_windows],
-            self._residency.mode,
+            # Of how weights are held only what changes a bit: a run may go on where more or less memory is free.
+            [self._residency.mode.startswith("fp8"), self._tiled, self._pipeline.adds_noise],
             self._pipeline.speed.as_dict(),
             _digest(start),
             _digest(self._extras.inpaint_noise),
@@ -465,8 +476,25 @@ def _resume(value: Resume | str | os.PathLike[str] | None) -> Resume | None:
     if value is None or isinstance(value, Resume):
         return value
     folder = Path(value)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(
+            f"The folder {folder}, in which the run is to be saved, cannot be made ({problem.strerror}).",
+            hint="Choose another folder for resume, or run without it.",
+            details={"file": str(folder), "key": "resume"},
+        ) from problem
     return Resume(folder)
+
+
+def _check_finite(latents: torch.Tensor, step: int) -> None:
+    """Raises ``JobFailed``: black frames after half an hour would tell nobody why."""
+    if not bool(torch.isfinite(latents).all()):
+        raise JobFailed(
+            f"The model gave numbers that are not finite in step {step}.",
+            hint="The weights are damaged (run `void models verify`), or their number format overflows: use bfloat16.",
+            details={"step": step},
+        )
 
 
 def _digest(tensor: torch.Tensor | None) -> str:

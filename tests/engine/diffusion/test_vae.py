@@ -63,7 +63,7 @@ def test_an_odd_number_of_latents_decodes_as_the_stock_class_does_after_the_firs
 
 
 def test_a_lone_last_latent_continues_the_motion_of_a_pair(vae):
-    """Its first frames are those of the pair that begins with it: causal in time but for the group norm's statistics."""
+    """What came before it is the same bits."""
     latents = torch.randn((1, 16, 5, 4, 6), generator=torch.Generator().manual_seed(2))
     pair = torch.cat(list(vae.decode(latents)), dim=1)
     lone = torch.cat(list(vae.decode(latents[:, :, :4])), dim=1)

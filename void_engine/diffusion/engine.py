@@ -1,0 +1,258 @@
+"""The ``void`` engine: the model in the product. It reads a clip, runs one pass or two, and writes clean frames.
+
+Promises what `void_engine.interface.Engine` asks for: the same bits for the same clip and request however often it
+was killed, memory that does not grow with the clip, a cancel within a step. Torch is imported when a job begins, not
+before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from void_client.errors import EngineUnavailable
+
+from void_engine import models
+from void_engine.diffusion import shot
+from void_engine.diffusion.options import Options, read_options
+from void_engine.interface import KEEP, CleanFrames, Clip, GenerateRequest, Host, StageContext
+
+if TYPE_CHECKING:
+    from void_engine.diffusion.pipeline import Generated, VoidPipeline
+    from void_engine.diffusion.progress import Progress
+
+log = logging.getLogger(__name__)
+
+_NEEDED = ("torch", "diffusers", "transformers", "accelerate", "sentencepiece", "safetensors")
+_CACHE_BYTES = 4_000_000_000
+_SAVE_EVERY = 5  # steps
+# How long the stages take, roughly, in thousandths of a pass: for one bar that moves evenly.
+_SHARES = {"read": 40, "load": 20, "text": 20, "encode": 60, "noise": 30, "denoise": 780, "decode": 50}
+
+
+class VoidEngine:
+    """Implements `void_engine.interface.Engine`. Weights stay loaded from job to job."""
+
+    name = "void"
+    version = "1"
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._pipelines: dict[tuple[int, str], VoidPipeline] = {}
+
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options with defaults filled in (`void_engine.diffusion.options.Options`); raises `JobError`."""
+        return asdict(read_options(options))
+
+    def identity(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """The weights' digests and the number format. Raises ``EngineUnavailable``: what is missing, what to run."""
+        _need_packages()
+        found = models.find_models(self._host.models)
+        cache = self._host.cache / "weights.json" if self._host.cache is not None else found.root / ".digests.json"
+        digests = models.fingerprint(found, cache)
+        passes = ["pass1", "pass2"] if options["passes"] == 2 else ["pass1"]
+        if options["passes"] == 2:
+            found.require_pass2()
+        identity = {f"model.{name}": digests[name] for name in ("base", *passes)}
+        identity["model.numbers"] = "float32" if self._host.device == "cpu" else "bfloat16"
+        described = models.describe_weights(found)
+        return {**identity, "model.note": described} if described else identity
+
+    def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
+        """Writes every frame that has a hole; returns what was done, for the manifest."""
+        options = read_options(request.options)
+        size = options.size_for(clip.canvas.height, clip.canvas.width)
+        bar = _Bar(context, options.passes)
+        frames, masks = shot.prepare(clip, size, context.scratch, lambda done, of: bar.tell("read", done / of))
+        identity = self.identity(request.options)
+        work = _Work(self, clip, request, options, size, context, bar, identity)
+        notes: list[str] = []
+        motion = None
+        for number in range(1, options.passes + 1):
+            bar.begin(number)
+            pipeline, generated = work.generate(number, frames, masks, motion)
+            if number < options.passes:
+                motion = work.keep_motion(pipeline, generated)
+            else:
+                work.deliver(pipeline, generated, out)
+            notes += generated.notes
+        facts = {"model_size": [size[1], size[0]], "memory": pipeline.residency.mode, "notes": notes}
+        if self._host.cache is not None:
+            _trim(self._host.cache / "tensors", _CACHE_BYTES)
+        return facts
+
+    def pipeline(self, number: int, options: Options, identity: dict[str, str]) -> VoidPipeline:
+        """Pass ``number``'s model, loaded; the other pass's is let go unless the device holds both with ease."""
+        import torch
+
+        from void_engine.diffusion.pipeline import VoidPipeline
+        from void_engine.diffusion.speed import Speed
+
+        speed = Speed(
+            batch_windows=options.batch_windows,
+        )
+        key = (number, f"{sorted(identity.items())} {speed}")
+        if key in self._pipelines:
+            return self._pipelines[key]
+        self._let_go(number)
+        found = models.find_models(self._host.models)
+        checkpoint = found.pass1 if number == 1 else found.require_pass2()
+        log.info("loading %s", checkpoint)
+        self._pipelines[key] = VoidPipeline.from_pretrained(
+            found.base,
+            checkpoint,
+            dtype=torch.float32 if self._host.device == "cpu" else torch.bfloat16,
+            device=self._host.device,
+            memory=self._host.memory,
+            cache_dir=self._host.cache / "tensors" if self._host.cache is not None else None,
+            identity=identity["model.base"],
+            speed=speed,
+        )
+        return self._pipelines[key]
+
+    def _let_go(self, number: int) -> None:
+        """Weights of this pass with other settings go; those of the other pass, too, unless all is on the device."""
+        from void_engine.diffusion.memory import release_memory
+
+        for key, pipeline in list(self._pipelines.items()):
+            if key[0] == number or not pipeline.residency.mode.startswith("full"):
+                del self._pipelines[key]
+                release_memory(pipeline.residency.device)
+
+
+class _Work:
+    """The passes of one job."""
+
+    def __init__(
+        self,
+        engine: VoidEngine,
+        clip: Clip,
+        request: GenerateRequest,
+        options: Options,
+        size: tuple[int, int],
+        context: StageContext,
+        bar: _Bar,
+        identity: dict[str, str],
+    ) -> None:
+        self._engine, self._clip, self._request, self._options = engine, clip, request, options
+        self._size, self._context, self._bar, self._identity = size, context, bar, identity
+
+    def generate(
+        self, number: int, frames: shot.FrameStore, masks: shot.FrameStore, motion: shot.FrameStore | None
+    ) -> tuple[VoidPipeline, Generated]:
+        """One pass's latents: from the scratch folder, where a killed run had finished them."""
+        from void_engine.diffusion.cache import TensorCache
+        from void_engine.diffusion.pipeline import Extras, Generated
+        from void_engine.diffusion.request import Request
+        from void_engine.diffusion.resume import Resume
+
+        options = self._options
+        self._bar.tell("load", 0.0)
+        pipeline = self._engine.pipeline(number, options, self._identity)
+        finished = TensorCache(self._context.scratch)
+        known = finished.get("latents", number)
+        if known is not None:
+            return pipeline, Generated(known["latents"], len(frames))
+        folder = self._context.scratch / f"pass{number}"
+        folder.mkdir(exist_ok=True)
+        request = Request(
+            prompt=self._request.prompt,
+            negative_prompt=options.negative_prompt,
+            height=self._size[0],
+            width=self._size[1],
+            steps=options.steps if number == 1 else options.steps_2,
+            guidance=options.guidance if number == 1 else options.guidance_2,
+            pass_number=number,
+            window_frames=options.window_frames,
+            overlap_frames=options.overlap_frames,
+            seed=self._request.seed,
+        )
+        extras = Extras(motion=motion, callback=self._bar.progress, resume=Resume(folder, _SAVE_EVERY))
+        generated = pipeline.generate(frames, masks, request, extras)
+        finished.put("latents", number, {"latents": generated.latents})
+        return pipeline, generated
+
+    def keep_motion(self, pipeline: VoidPipeline, generated: Generated) -> shot.FrameStore:
+        """Pass 1's frames, in eight bits."""
+        kept = shot.FrameStore(self._context.scratch / "motion", generated.frames)
+        for position, frame in pipeline.decode(generated, self._bar.progress):
+            kept.write(position, (frame * 255.0 + 0.5).astype(np.uint8))
+        return kept
+
+    def deliver(self, pipeline: VoidPipeline, generated: Generated, out: CleanFrames) -> None:
+        canvas = self._clip.canvas
+        for position, frame in pipeline.decode(generated, self._bar.progress):
+            if (self._clip.quadmask(position) != KEEP).any():
+                out.write(position, shot.enlarge(frame, canvas.height, canvas.width))
+            self._context.check()
+
+
+class _Bar:
+    """One bar for all passes, in thousandths, with a note of what is being done."""
+
+    def __init__(self, context: StageContext, passes: int) -> None:
+        self._context, self._passes = context, passes
+        self._pass = 1
+
+    def begin(self, number: int) -> None:
+        self._pass = number
+
+    def tell(self, stage: str, share: float, note: str = "") -> None:
+        """Raises ``Cancelled``."""
+        before = 0
+        for name, length in _SHARES.items():
+            if name == stage:
+                break
+            before += length
+        done = 1000 * (self._pass - 1) + before + int(_SHARES[stage] * min(1.0, share))
+        label = f"pass {self._pass}: " if self._passes > 1 else ""
+        self._context.progress(done, 1000 * self._passes, label + (note or _NOTES[stage]))
+
+    def progress(self, progress: Progress) -> None:
+        """`void_engine.diffusion.progress.Callback`."""
+        note = ""
+        if progress.stage == "denoise":
+            note = f"step {progress.step} of {progress.steps}"
+            if progress.windows > 1:
+                note += f", window {progress.window + 1} of {progress.windows}"
+        self.tell(progress.stage, progress.done / max(1, progress.of), note)
+
+
+_NOTES = {
+    "read": "reading the plate",
+    "load": "loading the model",
+    "text": "reading the prompt",
+    "encode": "encoding the plate",
+    "noise": "following the motion",
+    "denoise": "denoising",
+    "decode": "decoding the frames",
+}
+
+
+def _need_packages() -> None:
+    """Raises ``EngineUnavailable``. Looks for the packages, loads none."""
+    from importlib.util import find_spec
+
+    lacking = [name for name in _NEEDED if find_spec(name) is None]
+    if lacking:
+        raise EngineUnavailable(
+            f"The engine void cannot run here: it lacks {', '.join(lacking)}.",
+            hint="On the server: pip install 'void-nuke[server,engine]', with the torch of its CUDA version first.",
+        )
+
+
+def _trim(folder: Path, limit: int) -> None:
+    """Drop the longest unused tensors until the rest fits."""
+    try:
+        files = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    except FileNotFoundError:
+        return
+    total = 0
+    for path in files:
+        total += path.stat().st_size
+        if total > limit:
+            path.unlink(missing_ok=True)

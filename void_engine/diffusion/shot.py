@@ -1,0 +1,92 @@
+"""A clip as the model sees it, kept on disk at the model's size; and pass 1's frames, for pass 2 to follow.
+
+Promises: each plate is decoded once, and memory does not grow with the clip. Must not know the model.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from void_engine.diffusion import shaper
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, RGB, Clip, Quadmask
+from void_engine.plates.atomic import write_atomically
+
+COVERED = 0.25  # of a model's pixel: from there on a region owns it
+
+
+class FrameStore:
+    """Arrays by position, one ``.npy`` each; a frame is whole or not there."""
+
+    def __init__(self, folder: Path, frames: int) -> None:
+        self._folder = folder
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def __getitem__(self, position: int, /) -> npt.NDArray[np.generic]:
+        with self._path(position).open("rb") as file:
+            stored: npt.NDArray[np.generic] = np.load(file, allow_pickle=False)
+        return stored
+
+    def has(self, position: int) -> bool:
+        return self._path(position).is_file()
+
+    def write(self, position: int, frame: npt.NDArray[np.generic]) -> None:
+        """Atomic; raises ``DiskFull``."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stream = io.BytesIO()
+        np.save(stream, frame, allow_pickle=False)
+        write_atomically(self._path(position), [stream.getbuffer()])
+
+    def _path(self, position: int) -> Path:
+        return self._folder / f"{position:06d}.npy"
+
+
+def prepare(
+    clip: Clip, size: tuple[int, int], folder: Path, tick: Callable[[int, int], None]
+) -> tuple[FrameStore, FrameStore]:
+    """Display-referred frames (half float, [0, 1]) and quadmasks at ``size`` (height, width).
+
+    ``tick(done, of)`` after each frame; it may raise. Frames that are there already are not made again.
+    """
+    count = len(clip.numbers)
+    frames, masks = FrameStore(folder / "frames", count), FrameStore(folder / "masks", count)
+    for position in range(count):
+        if not (frames.has(position) and masks.has(position)):
+            masks.write(position, shrink_quadmask(clip.quadmask(position), size))
+            frames.write(position, resize(shaper.to_display(clip.plate(position)), size).astype(np.float16))
+        tick(position + 1, count)
+    return frames, masks
+
+
+def enlarge(frame: npt.NDArray[np.float32], height: int, width: int) -> RGB:
+    """A model's frame, [0, 1], as scene-linear light at the plate's size."""
+    return shaper.to_light(resize(frame, (height, width)))
+
+
+def resize(frame: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Averaged where it gets smaller, cubic where it grows; [0, 1] in and out."""
+    height, width = size
+    if frame.shape[:2] == size:
+        return frame
+    smaller = height <= frame.shape[0] and width <= frame.shape[1]
+    sized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    held: npt.NDArray[np.float32] = np.clip(sized, 0.0, 1.0)
+    return held
+
+
+def shrink_quadmask(mask: Quadmask, size: tuple[int, int]) -> Quadmask:
+    """Each region by itself, so that edges make up no level; a thin one stays as wide as a model's pixel."""
+    height, width = size
+    result = np.full(size, KEEP, np.uint8)
+    for level in (AFFECTED, OVERLAP, REMOVE):
+        share = cv2.resize((mask <= level).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        result[share >= COVERED] = level
+    return result
