@@ -46,6 +46,8 @@ check: lint types test test-39 wheel  ## what CI runs
 bench: $(DEV)/.done  ## speed, as ratios against named baselines
 	$(DEV)/bin/python tests/benchmarks/transport.py
 	$(DEV)/bin/python tests/benchmarks/plates_io.py
+	$(DEV)/bin/python tests/benchmarks/warped_noise.py
+	$(DEV)/bin/python tests/benchmarks/diffusion.py
 
 clean:
 	rm -rf .venvs demo_out build dist *.egg-info
