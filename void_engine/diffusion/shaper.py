@@ -24,7 +24,8 @@ def to_display(light: Pixels) -> Pixels:
     dark, bright = low * 12.92, 1.055 * np.power(low, np.float32(1 / 2.4)) - 0.055
     curve = np.where(low <= 0.0031308, dark, bright) * WHITE
     shoulder = np.log2(np.maximum(held, 1.0)) * ((1.0 - WHITE) / PEAK_STOPS)
-    return np.clip(curve + shoulder, 0.0, 1.0).astype(np.float32)
+    display: Pixels = np.clip(curve + shoulder, 0.0, 1.0).astype(np.float32)
+    return display
 
 
 def to_light(display: Pixels) -> Pixels:
