@@ -6,12 +6,17 @@ Promises: a supplied quadmask is taken as it is: not grown, not feathered, not c
 
 from void_engine.quadmask.levels import align, check_range, quantise, resolve_supplied
 from void_engine.quadmask.read import MaskFrame, MaskHeader, read_mask, read_mask_header
+from void_engine.quadmask.upstream import along_path, combine, gridded, near
 
 __all__ = [
     "MaskFrame",
     "MaskHeader",
     "align",
+    "along_path",
     "check_range",
+    "combine",
+    "gridded",
+    "near",
     "quantise",
     "read_mask",
     "read_mask_header",
