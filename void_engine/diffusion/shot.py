@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.diffusion import shaper
+from void_engine.colour import display
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, RGB, Clip, Quadmask
 from void_engine.plates.atomic import write_atomically
 
@@ -61,14 +61,14 @@ def prepare(
     for position in range(count):
         if not (frames.has(position) and masks.has(position)):
             masks.write(position, shrink_quadmask(clip.quadmask(position), size))
-            frames.write(position, resize(shaper.to_display(clip.plate(position)), size).astype(np.float16))
+            frames.write(position, resize(display.to_display(clip.plate(position)), size).astype(np.float16))
         tick(position + 1, count)
     return frames, masks
 
 
 def enlarge(frame: npt.NDArray[np.float32], height: int, width: int) -> RGB:
     """A model's frame, [0, 1], as scene-linear light at the plate's size."""
-    return shaper.to_light(resize(frame, (height, width)))
+    return display.to_light(resize(frame, (height, width)))
 
 
 def resize(frame: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -13,7 +13,8 @@ from helpers.memory_clip import CountingClip, MemoryClip, MemoryContext, MemoryF
 from helpers.tiny_void import TinyModel
 from void_client.errors import Cancelled, EngineUnavailable, JobError
 
-from void_engine.diffusion import shaper, shot
+from void_engine.colour import display
+from void_engine.diffusion import shot
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.diffusion.options import read_options
 from void_engine.interface import GenerateRequest, Host
@@ -205,16 +206,16 @@ def test_the_engines_name_and_options_cost_no_torch():
 
 def test_light_comes_home_from_the_display():
     light = np.concatenate([np.linspace(0, 1, 2001), np.geomspace(1, 64, 2001)]).astype(np.float32)
-    there = shaper.to_display(light)
+    there = display.to_display(light)
     assert (np.diff(there) >= 0).all()
     assert there[0] == 0
     assert there[-1] == pytest.approx(1)
-    assert shaper.to_light(there) == pytest.approx(light, rel=2e-4, abs=2e-6)
+    assert display.to_light(there) == pytest.approx(light, rel=2e-4, abs=2e-6)
 
 
 def test_light_outside_the_display_is_held():
-    assert shaper.to_display(np.array([-3.0, 100.0, 3e38], np.float32)) == pytest.approx([0.0, 1.0, 1.0])
-    assert np.isfinite(shaper.to_light(np.array([-1.0, 0.0, 1.0, 2.0], np.float32))).all()
+    assert display.to_display(np.array([-3.0, 100.0, 3e38], np.float32)) == pytest.approx([0.0, 1.0, 1.0])
+    assert np.isfinite(display.to_light(np.array([-1.0, 0.0, 1.0, 2.0], np.float32))).all()
 
 
 def test_shrinking_a_quadmask_makes_up_no_level_and_keeps_thin_things():
