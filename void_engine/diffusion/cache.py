@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,17 @@ class TensorCache:
     def get(self, kind: str, key: Any) -> dict[str, torch.Tensor] | None:
         """The tensors, on the CPU, or None."""
         path = self._path(kind, key)
-        if path is None or not path.is_file():
+        if path is None:
             return None
         try:
             tensors = load_file(path)
+        except FileNotFoundError:
+            return None
         except (OSError, SafetensorError) as problem:
             log.warning("the cached %s %s cannot be read and is made again: %s", kind, path.name, problem)
             return None
-        os.utime(path)
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(path)  # so that its owner sees what is in use
         return tensors
 
     def put(self, kind: str, key: Any, tensors: dict[str, torch.Tensor]) -> None:

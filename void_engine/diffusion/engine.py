@@ -80,7 +80,7 @@ class VoidEngine:
             else:
                 work.deliver(pipeline, generated, out)
             notes += generated.notes
-        facts = {"model_size": [size[1], size[0]], "memory": pipeline.residency.mode, "notes": notes}
+        facts = {"model_size": [size[1], size[0]], **pipeline.residency.facts(), "notes": notes}
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
         return facts
@@ -94,6 +94,9 @@ class VoidEngine:
 
         speed = Speed(
             batch_windows=options.batch_windows,
+            attention=self._host.attention,
+            compile_blocks=self._host.compile_blocks,
+            first_block_cache=options.first_block_cache or None,
         )
         key = (number, f"{sorted(identity.items())} {speed}")
         if key in self._pipelines:

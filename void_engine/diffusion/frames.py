@@ -80,8 +80,9 @@ class ModelClip:
         """SHA-256 of all pixels and of how they are prepared."""
         total = hashlib.sha256(repr((self.height, self.width, self.padded, self.pass_number, self.mode)).encode())
         for position in range(self.frames):
-            total.update(np.ascontiguousarray(self.video[position]).tobytes())
-            total.update(np.ascontiguousarray(self.quadmask[position]).tobytes())
+            for frame in (np.ascontiguousarray(self.video[position]), np.ascontiguousarray(self.quadmask[position])):
+                total.update(f"{frame.shape} {frame.dtype}".encode())
+                total.update(frame.data)
         return total.hexdigest()
 
 

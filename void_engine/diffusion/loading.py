@@ -25,6 +25,7 @@ MODEL_CHANNELS = 3 * LATENT_CHANNELS  # noise, mask, video
 _NOISE_KEY = "add_noise_in_inpaint_model"  # VOID's own; the stock class warns of it
 _PROJ = "patch_embed.proj.weight"
 _PATCH_ELEMENTS = PATCH**3  # a token's elements of one channel: 2 latents x 2 x 2
+_VOCABULARIES = ("spiece.model", "tokenizer.json")
 _EDGE = LATENT_CHANNELS * _PATCH_ELEMENTS  # columns of the noise (first) and of the video (last)
 
 Tensors = dict[str, torch.Tensor]
@@ -56,12 +57,11 @@ def load_transformer(base: Path, checkpoint: Path, dtype: torch.dtype, device: t
     """
     config = read_config(base / "transformer" / "config.json")
     config.pop(_NOISE_KEY, None)
-    with torch.device("meta"):
-        model: Transformer = _made(CogVideoXTransformer3DModel, {**config, "in_channels": MODEL_CHANNELS})
+    model = _empty_transformer(base, {**config, "in_channels": MODEL_CHANNELS})
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes = _shapes(checkpoint)
     _check_names(checkpoint, wanted, shapes)
-    old = shapes[_PROJ][1] != wanted[_PROJ][1] and shapes[_PROJ][1] == _old_columns()
+    old = shapes[_PROJ] == (wanted[_PROJ][0], _old_columns())
     if old:
         shapes[_PROJ] = wanted[_PROJ]
     _check_shapes(checkpoint, wanted, shapes)
@@ -75,7 +75,7 @@ def load_transformer(base: Path, checkpoint: Path, dtype: torch.dtype, device: t
 
 def load_vae(base: Path, dtype: torch.dtype) -> Vae:
     """The stock video VAE, on the CPU. Raises ``ModelError``."""
-    vae = _from_pretrained(AutoencoderKLCogVideoX, base / "vae", torch_dtype=dtype, use_safetensors=True)
+    vae = _weights_from_pretrained(AutoencoderKLCogVideoX, base / "vae", torch_dtype=dtype)
     return vae.eval().requires_grad_(False)
 
 
@@ -86,7 +86,14 @@ def load_text_encoder(base: Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # progress is told by our callback
     tokenizer = _from_pretrained(T5Tokenizer, base / "tokenizer")
-    encoder = _from_pretrained(T5EncoderModel, base / "text_encoder", dtype=dtype, use_safetensors=True)
+    if not any((base / "tokenizer" / name).is_file() for name in _VOCABULARIES):
+        # The class makes up an empty vocabulary then, and every prompt reads as unknown words.
+        raise ModelError(
+            f"The tokenizer in {base / 'tokenizer'} has no vocabulary ({' or '.join(_VOCABULARIES)}).",
+            hint="Run `void models verify`, then `void models fetch`.",
+            details={"file": str(base / "tokenizer" / _VOCABULARIES[0])},
+        )
+    encoder = _weights_from_pretrained(T5EncoderModel, base / "text_encoder", dtype=dtype)
     return tokenizer, encoder.eval().requires_grad_(False)
 
 
@@ -103,6 +110,10 @@ def load_scheduler(base: Path, pass_number: int) -> Scheduler:
         "rescale_betas_zero_snr": True,
         "timestep_spacing": "trailing",
         "snr_shift_scale": 1.0,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "clip_sample": False,
     }
     for key, value in learned.items():
         if config.get(key) != value:
@@ -204,7 +215,7 @@ def _check_shapes(path: Path, wanted: dict[str, tuple[int, ...]], found: dict[st
     for name, shape in wanted.items():
         if found[name] == shape:
             continue
-        if name == _PROJ and found[name][0] == shape[0]:
+        if name == _PROJ and len(found[name]) == len(shape) == 2 and found[name][0] == shape[0]:
             channels = found[name][1] / _PATCH_ELEMENTS
             cause = (
                 f"It takes {channels:g} input channels; VOID takes 48, or 33 in old files. "
@@ -227,6 +238,41 @@ def _made(kind: Any, config: dict[str, Any]) -> Any:
     return kind.from_config(config)
 
 
+def _empty_transformer(base: Path, config: dict[str, Any]) -> Transformer:
+    """Without weights: nothing is filled that the checkpoint is about to replace."""
+    path = base / "transformer" / "config.json"
+    if config.get("use_rotary_positional_embeddings") is not True:
+        # Otherwise positions would be a table that no checkpoint of VOID holds.
+        raise ModelError(
+            f"The transformer's configuration {path} is not that of a model with rotary positions.",
+            hint="The base model must be CogVideoX-Fun-V1.5-5b-InP: see `void models list`.",
+            details={"file": str(path), "key": "use_rotary_positional_embeddings"},
+        )
+    try:
+        with torch.device("meta"):
+            return _made(CogVideoXTransformer3DModel, config)
+    except Exception as problem:  # the class raises whatever a bad value led it to
+        raise ModelError(
+            f"The transformer's configuration {path} describes no model: {problem}.",
+            hint="Run `void models verify`, then `void models fetch`.",
+            details={"file": str(path)},
+        ) from problem
+
+
+def _weights_from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
+    """Weights that the files lack would be made up at random, with no more than a line in the log: refused."""
+    model, facts = _from_pretrained(kind, folder, use_safetensors=True, output_loading_info=True, **options)
+    missing = sorted(facts["missing_keys"])
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise ModelError(
+            f"The model in {folder} lacks {missing[0]}{more}.",
+            hint="It belongs to another model, or was not fetched to its end: run `void models verify`.",
+            details={"file": str(folder), "key": missing[0]},
+        )
+    return model
+
+
 def _from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
     if not folder.is_dir():
         raise ModelError(
@@ -236,7 +282,7 @@ def _from_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
         )
     try:
         return kind.from_pretrained(folder, local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as problem:
+    except Exception as problem:  # the libraries raise whatever a bad value in a file led them to
         raise ModelError(
             f"The model in {folder} cannot be loaded: {problem}",
             hint="Run `void models verify`; only safetensors are read.",

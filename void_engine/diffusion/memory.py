@@ -27,13 +27,14 @@ PLACES: Final = ("full", "offload", "group", "fp8")
 LADDER: Final = ("full", "offload", "group", "group+tiled")
 """What ``auto`` steps down: nothing on it rounds a weight."""
 
+_OUT_OF_MEMORY: Final = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _TRANSFORMER_BYTES_PER_TOKEN: Final = 3072 * 2 * 16  # about 16 activations of the inner width in 16 bits
 _VAE_BYTES_PER_PIXEL: Final = 128 * 2 * (8 * 4 + 2 * 12)  # 8 frames in 4 layers, 2 cached frames in 12
 
 
 def check_memory(memory: str) -> None:
     """Raises ``JobError`` where there is no such way to hold the weights."""
-    if memory != "auto" and memory.removesuffix("+tiled") not in (*PLACES, "tiled"):
+    if memory not in ("auto", "tiled", *PLACES, *(f"{place}+tiled" for place in PLACES)):
         raise JobError(
             f"There is no memory mode {memory!r}.",
             hint=f"Use auto, {', '.join(PLACES)}, each with +tiled where the VAE shall work in tiles, or tiled.",
@@ -59,9 +60,18 @@ class Residency:
         """Take up a mode; ``auto`` by what is free, for windows of ``tokens`` and frames of ``pixels``."""
         check_memory(memory)
         if self.mode and memory == ("auto" if self._auto else self.mode):
+            if self._auto and self.mode == "group+tiled":  # tiles change the picture: no shot gets another's
+                self._enter("group" if not self._suited(tokens, pixels).endswith("+tiled") else self.mode)
             return
         self._auto = memory == "auto"
         self._enter(self._suited(tokens, pixels) if self._auto else memory)
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: how the weights are held and, on a GPU, the most memory that was taken since `settle`."""
+        facts: dict[str, Any] = {"memory": self.mode}
+        if self.device.type == "cuda":
+            facts["peak_gb"] = round(torch.cuda.max_memory_allocated(self.device) / 1e9, 2)
+        return facts
 
     def step_down(self, why: str) -> bool:
         """To the next rung of the ladder, where ``auto`` was asked for and there is one."""
@@ -84,7 +94,9 @@ class Residency:
         while True:
             try:
                 return work()
-            except torch.OutOfMemoryError as problem:
+            except RuntimeError as problem:
+                if not is_out_of_memory(problem):
+                    raise
                 trouble = str(problem)
             self.relieve(why, trouble, last)
 
@@ -117,13 +129,13 @@ class Residency:
         if self._text is None:
             self._text = load_text_encoder(self._base, self.dtype)
         tokenizer, encoder = self._text
-        encoder.to(self.device)
         try:
+            encoder.to(self.device)
             yield tokenizer, encoder
         finally:
             if self._place != "full":
                 self._text = None
-                del encoder
+                encoder.to("meta")  # whoever still holds it, our caller for one, holds no weights
                 release_memory(self.device)
 
     @property
@@ -132,8 +144,8 @@ class Residency:
 
     @contextmanager
     def _on_device(self, model: torch.nn.Module) -> Iterator[None]:
-        model.to(self.device)
         try:
+            model.to(self.device)  # may fail half way
             yield
         finally:
             if self._place != "full" and self.device.type != "cpu":
@@ -142,16 +154,17 @@ class Residency:
 
     def _enter(self, mode: str) -> None:
         mode = "full+tiled" if mode == "tiled" else mode
-        before, self.mode = self._place, mode
-        self.vae.tiling = Tiling() if mode.endswith("+tiled") else None
-        if self._place == before:
-            return
-        if before in ("group", "fp8"):
+        before, after = self._place, mode.removesuffix("+tiled")
+        if before in ("group", "fp8") and after != before:
             raise JobError(
-                f"The weights are held as {before!r} and cannot change to {self._place!r}.",
+                f"The weights are held as {before!r} and cannot change to {after!r}.",
                 hint="Load the pipeline again.",
                 details={"key": "memory"},
             )
+        self.mode = mode
+        self.vae.tiling = Tiling() if mode.endswith("+tiled") else None
+        if after == before:
+            return
         if self._place != "full":
             self._text = None
             if self.device.type != "cpu":
@@ -183,6 +196,13 @@ class Residency:
         if max(weights + acting, vae + coding, text) < 0.9 * free:
             return "offload"
         return "group" if vae + coding < 0.9 * free else "group+tiled"
+
+
+def is_out_of_memory(problem: RuntimeError) -> bool:
+    """Torch has a class for it, but not all that it calls: cuBLAS and the driver tell it in their messages."""
+    if isinstance(problem, torch.OutOfMemoryError):
+        return True
+    return any(sign in str(problem) for sign in _OUT_OF_MEMORY)
 
 
 def release_memory(device: torch.device) -> None:

@@ -194,7 +194,7 @@ class VoidPipeline:
             result_trace["output"] = torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
         if extras.resume is not None:
             extras.resume.discard()
-        return VoidResult(frames, self.residency.mode, generated.notes, result_trace)
+        return VoidResult(frames, self.residency.mode, tuple(self.residency.notes), result_trace)  # decoding's, too
 
     def generate(self, video: Frames, quadmask: Frames, request: Request, extras: Extras | None = None) -> Generated:
         """The clip's final latents. Raises as `__call__` does."""
@@ -286,6 +286,12 @@ class _Run:
         """``mask``, ``video`` (1, 16, F, h, w) and ``thumbnails`` (F, 3, h, w), from the cache or the VAE."""
         cache, clip = self._pipeline.cache, self._clip
         given = self._extras.inpaint_noise
+        shape = (1, 3, clip.padded, self._request.height, self._request.width)
+        if given is not None and tuple(given.shape) != shape:
+            raise JobError(
+                f"inpaint_noise has the shape {tuple(given.shape)}, and the run needs {shape}.",
+                details={"key": "inpaint_noise"},
+            )
         known = cache.get("encoding", self._encoding_key()) if cache.on and not self._extras.trace else None
         if known is None:
             known = self._residency.stepping_down("encoding the frames", lambda: self._encode_once(given))

@@ -32,7 +32,9 @@ class PreviewMap:
         points = latents[0].flatten(1).T.double()
         colours = thumbnails.transpose(0, 1).flatten(1).T.double()
         step = max(1, len(points) // _SAMPLES)
-        self._map = torch.linalg.lstsq(_with_constant(points[::step]), colours[::step]).solution.float()
+        # gelsd: by singular values; the default driver fits a plain black or grey shot with nothing at all.
+        fit = torch.linalg.lstsq(_with_constant(points[::step]), colours[::step], driver="gelsd")
+        self._map = fit.solution.float()
 
     def __call__(self, latents: torch.Tensor) -> npt.NDArray[np.float32]:
         """Latents (1, F, 16, h, w) → (F, h, w, 3) in [0, 1]."""

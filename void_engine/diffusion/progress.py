@@ -12,8 +12,9 @@ import numpy.typing as npt
 @dataclass(frozen=True)
 class Progress:
     """``done`` of ``of`` in a stage: text (prompts), encode (frames), noise (frames), denoise (transformer calls),
-    decode (frames). In ``denoise``: sampling step and window, counted from 1. ``preview``: (F, h, w, 3) in [0, 1],
-    one small picture for each latent, where one is due.
+    decode (frames). In ``denoise``: the sampling step about to be done, counted from 1, and its window, from 0.
+    ``preview``: (F, h, w, 3) in [0, 1], one small picture for each latent, where one is due. ``done`` goes back only
+    where memory ran out and the stage begins again.
     """
 
     stage: str

@@ -55,19 +55,23 @@ class Resume:
                     log.info("%s is of another run and is not used", path)
                     return False
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError) as problem:
+            step, latents, random = int(metadata["step"]), tensors.pop("latents"), tensors.pop("generator")
+        except (OSError, SafetensorError, KeyError, ValueError) as problem:
             log.warning("%s cannot be read, the run starts again: %s", path, problem)
             return False
-        state.latents = tensors.pop("latents").to(state.latents.device)
-        state.step = int(metadata["step"])
-        generator.set_state(tensors.pop("generator"))
+        state.latents, state.step = latents.to(state.latents.device), step
+        generator.set_state(random)
         for name, value in tensors.items():
             _, index, attribute = name.split(".", 2)
             _restore(state.schedulers[int(index)], attribute, value, state.latents.device)
         return True
 
     def discard(self) -> None:
-        (self.folder / _FILE).unlink(missing_ok=True)
+        """Never fails: the run is done, and a state that stays is of no other run."""
+        try:
+            (self.folder / _FILE).unlink(missing_ok=True)
+        except OSError as problem:
+            log.warning("%s could not be deleted: %s", self.folder / _FILE, problem)
 
 
 def _remembered(scheduler: Any) -> dict[str, torch.Tensor]:

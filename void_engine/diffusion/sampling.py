@@ -65,26 +65,37 @@ class Sampler:
 
     def start(self, latents: torch.Tensor, scheduler: Scheduler, steps: int) -> Denoising:
         """Before the first step. Every window has a scheduler of its own: some remember earlier steps."""
+        self.speed.start(self.transformer, self.device, self.dtype)
         scheduler.set_timesteps(steps)
+        # For 61 steps and some other numbers the stock classes' rounding adds one more, at -1: back to pure noise.
+        scheduler.timesteps = scheduler.timesteps[scheduler.timesteps >= 0]
         schedulers = tuple(copy.deepcopy(scheduler) for _ in self.windows)
         return Denoising(latents.to(self.device) * float(scheduler.init_noise_sigma), schedulers)
 
     @torch.no_grad()
     def run(self, state: Denoising, conditions: Conditions, watch: Watch) -> torch.Tensor:
         """All steps that are left; the final latents."""
+        try:
+            return self._run(state, conditions, watch)
+        finally:
+            self.forget()  # the caches are large, and whatever comes next needs the room
+
+    def _run(self, state: Denoising, conditions: Conditions, watch: Watch) -> torch.Tensor:
         weights = [torch.from_numpy(weight).to(self.device) for weight in ramps(self.windows)]
         timesteps = state.schedulers[0].timesteps
         for step in range(state.step, len(timesteps)):
-            latents, clean = torch.zeros_like(state.latents), torch.zeros_like(state.latents)
+            latents = torch.zeros_like(state.latents)
+            clean = torch.zeros_like(state.latents) if watch.want_clean(step + 1) else None
             for index, output in self._outputs(state, conditions, timesteps[step], step, watch):
                 window, shape = self.windows[index], (1, -1, 1, 1, 1)
                 part = state.latents[:, window.start : window.stop]
                 moved = state.schedulers[index].step(output, timesteps[step], part)
                 weight = weights[index].view(shape)
                 latents[:, window.start : window.stop] += weight * moved.prev_sample
-                clean[:, window.start : window.stop] += weight * moved.pred_original_sample
-            state.latents, state.step = latents, step + 1
-            state.clean = clean if watch.want_clean(step + 1) else None
+                if clean is not None:  # solvers with memory tell no clean picture: theirs is the latents
+                    shown = getattr(moved, "pred_original_sample", moved.prev_sample)
+                    clean[:, window.start : window.stop] += weight * shown
+            state.latents, state.step, state.clean = latents, step + 1, clean
             watch.after(state)
         return state.latents
 
