@@ -133,6 +133,9 @@ class Engine(Protocol):
         key and the files' metadata. Raises ``EngineUnavailable`` where the engine cannot run here, and says why.
         """
 
+    def warm_up(self) -> None:
+        """Whatever is slow once: called before the first job, so that nobody waits for it. Raises as ``identity``."""
+
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.
 

@@ -73,12 +73,21 @@ class Process:
         """Until the server closes the line."""
         threading.Thread(target=self._listen, name="void link", daemon=True).start()
         threading.Thread(target=self._say_alive, name="void alive", daemon=True).start()
+        self._warm_up()
         self._link.send("ready", engines={name: engine.version for name, engine in self._engines.items()})
         while True:
             with self._wanted:
                 self._wanted.wait_for(lambda: bool(self._jobs))
                 message = self._jobs.pop()
             self._run_job(message["job_id"], message["spec"])
+
+    def _warm_up(self) -> None:
+        """An engine that cannot is told by its first job: the others work."""
+        for engine in self._engines.values():
+            try:
+                engine.warm_up()
+            except VoidError as error:
+                log.warning("the engine %s could not be made ready: %s", engine.name, error)
 
     def _run_job(self, job_id: str, spec_map: dict[str, Any]) -> None:
         try:

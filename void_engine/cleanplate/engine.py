@@ -43,6 +43,9 @@ class CleanplateEngine:
         """Nothing: there are no weights."""
         return {}
 
+    def warm_up(self) -> None:
+        """Nothing is slow once."""
+
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a hole; returns what was done, for the manifest.
 

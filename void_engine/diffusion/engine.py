@@ -22,8 +22,9 @@ from void_engine.diffusion.options import Options, read_options
 from void_engine.interface import KEEP, CleanFrames, Clip, GenerateRequest, Host, StageContext
 
 if TYPE_CHECKING:
-    from void_engine.diffusion.pipeline import Generated, VoidPipeline
+    from void_engine.diffusion.pipeline import VoidPipeline
     from void_engine.diffusion.progress import Progress
+    from void_engine.diffusion.run import Generated
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,14 @@ class VoidEngine:
         described = models.describe_weights(found)
         return {**identity, "model.note": described} if described else identity
 
+    def warm_up(self) -> None:
+        """Loads pass 1 and compiles it at the size of a 16:9 plate, where the server asked for compiled blocks."""
+        if not self._host.compile_blocks or self._host.models is None:
+            return
+        options = read_options({})
+        height, width = options.size_for(1080, 1920)
+        self.pipeline(1, options, self.identity(asdict(options))).warm_up(height, width, options.window_frames)
+
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a hole; returns what was done, for the manifest."""
         options = read_options(request.options)
@@ -79,7 +88,7 @@ class VoidEngine:
                 motion = work.keep_motion(pipeline, generated)
             else:
                 work.deliver(pipeline, generated, out)
-            notes += generated.notes
+            notes += pipeline.residency.notes  # of decoding, too
         facts = {"model_size": [size[1], size[0]], **pipeline.residency.facts(), "notes": notes}
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
@@ -149,9 +158,9 @@ class _Work:
     ) -> tuple[VoidPipeline, Generated]:
         """One pass's latents: from the scratch folder, where a killed run had finished them."""
         from void_engine.diffusion.cache import TensorCache
-        from void_engine.diffusion.pipeline import Extras, Generated
         from void_engine.diffusion.request import Request
         from void_engine.diffusion.resume import Resume
+        from void_engine.diffusion.run import Extras, Generated
 
         options = self._options
         self._bar.tell("load", 0.0)

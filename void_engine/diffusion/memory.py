@@ -64,6 +64,8 @@ class Residency:
                 self._enter("group" if not self._suited(tokens, pixels).endswith("+tiled") else self.mode)
             return
         self._auto = memory == "auto"
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         self._enter(self._suited(tokens, pixels) if self._auto else memory)
 
     def facts(self) -> dict[str, Any]:
@@ -86,8 +88,15 @@ class Residency:
         log.warning("%s", text)
         self.notes.append(text)
 
-    def stepping_down(self, why: str, work: Callable[[], T], last: Callable[[], bool] = lambda: False) -> T:
-        """``work()``, again after each step down. ``last()`` may help where the ladder ends.
+    def stepping_down(
+        self,
+        why: str,
+        work: Callable[[], T],
+        *,
+        first: Callable[[], bool] = lambda: False,
+        last: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """``work()``, again after each step down. ``first()`` may help before the ladder, ``last()`` where it ends.
 
         Raises ``JobFailed`` where nothing is left to try.
         """
@@ -98,12 +107,18 @@ class Residency:
                 if not is_out_of_memory(problem):
                     raise
                 trouble = str(problem)
-            self.relieve(why, trouble, last)
+            self.relieve(why, trouble, first, last)
 
-    def relieve(self, why: str, trouble: str, last: Callable[[], bool] = lambda: False) -> None:
+    def relieve(
+        self,
+        why: str,
+        trouble: str,
+        first: Callable[[], bool] = lambda: False,
+        last: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Make room after a failed try; call it outside the handler, whose traceback holds the try's tensors."""
         release_memory(self.device)
-        if not self.step_down(why) and not last():
+        if not first() and not self.step_down(why) and not last():
             raise JobFailed(
                 f"The device has not enough memory while {why} ({trouble.split('. ')[0]}).",
                 hint="Use a smaller size or window, memory: auto or group+tiled, or a larger device.",
@@ -130,13 +145,25 @@ class Residency:
             self._text = load_text_encoder(self._base, self.dtype)
         tokenizer, encoder = self._text
         try:
-            encoder.to(self.device)
+            self._place_text(encoder)
             yield tokenizer, encoder
         finally:
             if self._place != "full":
                 self._text = None
                 encoder.to("meta")  # whoever still holds it, our caller for one, holds no weights
                 release_memory(self.device)
+
+    def _place_text(self, encoder: Any) -> None:
+        """On the CPU where the device has no room: T5 is 9.5 GB, read once, and slower by seconds only."""
+        try:
+            encoder.to(self.device)
+            return
+        except RuntimeError as problem:
+            if not is_out_of_memory(problem):
+                raise
+        encoder.to("cpu")
+        release_memory(self.device)
+        self.note("the prompt was read on the CPU: the device had no room for T5")
 
     @property
     def _place(self) -> str:

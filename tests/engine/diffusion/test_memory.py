@@ -20,8 +20,9 @@ from void_engine.diffusion import VoidPipeline
 from void_engine.diffusion import memory as memory_module
 from void_engine.diffusion.loading import load_text_encoder
 from void_engine.diffusion.memory import LADDER, PLACES, Residency, is_out_of_memory
-from void_engine.diffusion.pipeline import Extras
 from void_engine.diffusion.request import Request
+from void_engine.diffusion.run import Extras
+from void_engine.diffusion.speed import Speed
 from void_engine.diffusion.vae import Tiling, decode_chunks, encode_chunks
 
 SMALL: dict[str, Any] = {
@@ -439,3 +440,47 @@ def test_a_cache_folder_is_the_only_thing_written(load, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     load("auto")(*CLIP, "a ball", **SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_batched_windows_go_one_at_a_time_before_anything_else_is_given_up(load):
+    pipe = load("auto")
+    clip = shot(27)
+    settings = {**SMALL, "window_frames": 13, "overlap_frames": 8}
+    whole = pipe(*clip, "a ball", **settings)
+    pipe.speed = Speed(batch_windows=4)
+    with too_small(pipe.residency.transformer, 1):
+        result = pipe(*clip, "a ball", **settings)
+    assert result.memory == whole.memory
+    assert any("one at a time" in note for note in result.notes)
+    assert np.abs(result.frames - whole.frames).max() < 1e-5
+
+
+def test_the_prompt_is_read_on_the_cpu_where_the_device_has_no_room_for_it(load, expected, monkeypatch):
+    pipe = load("auto", cached=False)
+    moved = []
+
+    def load_crowded(base: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+        tokenizer, encoder = load_text_encoder(base, dtype)
+        stock = encoder.to
+
+        def to(where: Any) -> Any:
+            moved.append(str(where))
+            if len(moved) == 1:
+                raise torch.OutOfMemoryError(OOM)
+            return stock(where)
+
+        encoder.to = to
+        return tokenizer, encoder
+
+    monkeypatch.setattr(memory_module, "load_text_encoder", load_crowded)
+    result = pipe(*CLIP, "a ball", **SMALL)
+    assert moved[:2] == ["cpu", "cpu"]  # the device, which is the CPU here, then the CPU
+    assert result.memory == "offload"
+    assert any("read on the CPU" in note for note in result.notes)
+    assert np.array_equal(result.frames, expected)
+
+
+def test_a_warm_pipeline_gives_the_same_picture(load, expected):
+    pipe = load("auto")
+    pipe.warm_up(16, 32, 5, guidance_scale=6.0)
+    assert np.array_equal(pipe(*CLIP, "a ball", **SMALL).frames, expected)

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from void_client.errors import Cancelled, DiskFull, InputError
 
 from void_engine.diffusion import Progress, Resume, VoidPipeline
-from void_engine.diffusion import pipeline as pipeline_module
+from void_engine.diffusion import run as run_module
 from void_engine.plates import atomic
 
 STEPS = 6
@@ -374,7 +374,7 @@ def test_solvers_with_memory_keep_it_for_each_window(pipe, tmp_path, monkeypatch
             timestep_spacing="trailing", rescale_betas_zero_snr=True, solver_order=2,
         )  # fmt: skip
 
-    monkeypatch.setattr(pipeline_module, "load_scheduler", load_solver)
+    monkeypatch.setattr(run_module, "load_scheduler", load_solver)
     whole = pipe(*LONG, "an empty table", **ONE_WINDOW).frames
 
     def callback(progress: Progress) -> None:
