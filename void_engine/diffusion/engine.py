@@ -81,6 +81,7 @@ class VoidEngine:
         work = _Work(self, clip, request, options, size, context, bar, identity)
         notes: list[str] = []
         motion = None
+        held: dict[str, Any] = {}
         for number in range(1, options.passes + 1):
             bar.begin(number)
             pipeline, generated = work.generate(number, frames, masks, motion)
@@ -89,10 +90,13 @@ class VoidEngine:
             else:
                 work.deliver(pipeline, generated, out)
             notes += pipeline.residency.notes  # of decoding, too
-        facts = {"model_size": [size[1], size[0]], **pipeline.residency.facts(), "notes": notes}
+            facts = pipeline.residency.facts()
+            held = (
+                {**facts, "peak_gb": max(facts["peak_gb"], held.get("peak_gb", 0.0))} if "peak_gb" in facts else facts
+            )
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
-        return facts
+        return {"model_size": [size[1], size[0]], **held, "notes": notes}
 
     def pipeline(self, number: int, options: Options, identity: dict[str, str]) -> VoidPipeline:
         """Pass ``number``'s model, loaded; the other pass's is let go unless the device holds both with ease."""
