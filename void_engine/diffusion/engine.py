@@ -91,9 +91,9 @@ class VoidEngine:
                 work.deliver(pipeline, generated, out)
             notes += pipeline.residency.notes  # of decoding, too
             facts = pipeline.residency.facts()
-            held = (
-                {**facts, "peak_gb": max(facts["peak_gb"], held.get("peak_gb", 0.0))} if "peak_gb" in facts else facts
-            )
+            if "peak_gb" in facts:
+                facts["peak_gb"] = max(facts["peak_gb"], held.get("peak_gb", 0.0))
+            held = facts
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
         return {"model_size": [size[1], size[0]], **held, "notes": notes}
