@@ -55,7 +55,7 @@ clean:
 $(DEV)/.done: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEV)
-	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,engine,dev]'
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,engine,reasoning,dev]'
 	touch $@
 
 $(DEMO)/.done: $(INPUTS)

@@ -111,6 +111,8 @@ class Host:
 
     ``device``: cpu or cuda:N. ``models``: the models' folder. ``memory``, ``attention``, ``compile_blocks``: how a
     model is held and run, see docs/performance.md. ``cache``: a folder for what another job may need again.
+    ``allow_cloud``: whether a job may choose a reasoner that sends pictures out of the building. ``gemini_model``,
+    ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is.
     """
 
     device: str = "cpu"
@@ -119,6 +121,10 @@ class Host:
     attention: str = ""
     compile_blocks: bool = False
     cache: Path | None = None
+    allow_cloud: bool = True
+    gemini_model: str = ""
+    reasoner_url: str = ""
+    reasoner_model: str = ""
 
 
 class Engine(Protocol):

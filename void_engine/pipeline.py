@@ -25,8 +25,10 @@ from void_client.job import FrameRef, JobSpec
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
 from void_engine.compositing import composite, generated_matte
+from void_engine.deliver import Delivered, DeliveredFrame, deliver_masks
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest, Host
+from void_engine.masking import work_out
 from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
@@ -49,22 +51,6 @@ class Folders:
     reserve_bytes: int = 0
 
 
-@dataclass(frozen=True)
-class DeliveredFrame:
-    number: int
-    path: Path
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Delivered:
-    """``facts``: plain data for the manifest."""
-
-    frames: tuple[DeliveredFrame, ...]
-    facts: dict[str, Any]
-
-
 def prepare_process() -> None:
     """Once per worker process: let EXR coding use its cores (the setting is global to a process)."""
     OpenEXR.set_global_thread_count(min(8, os.cpu_count() or 1))
@@ -80,27 +66,25 @@ def make_engines(host: Host) -> dict[str, Engine]:
 
 
 def run_job(
-    spec: JobSpec, locate: Locate, folders: Folders, observer: Observer, engines: Mapping[str, Engine]
+    spec: JobSpec, locate: Locate, folders: Folders, observer: Observer, engines: Mapping[str, Engine], host: Host
 ) -> Delivered:
     """Make a job's frames. Raises the error tree's ``InputError`` kinds, ``DiskFull``, ``Cancelled``."""
     engine = _engine(spec.engine.name, engines)
     options = engine.check_options(spec.engine.options)
-    identity = engine.identity(options)
+    identity = engine.identity(options) if not spec.stop else {}
     cache = StageCache(folders.stages, observer, folders.reserve_bytes)
     with _without_store_paths():
         clip = _clip(spec, locate)
-        ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(clip, spec.plate.layer, context))
-        quadmask = cache.run(
-            "quadmask",
-            [_VERSIONS["quadmask"], ingest.facts["quadmask"]],
-            lambda context: _quadmask(clip, context),
-        )
-        request = GenerateRequest(seed=spec.seed, prompt=spec.prompt, options=options)
+        ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(clip, spec, context))
+        clip, quadmask, said = _quadmask_of(spec, clip, ingest, locate, cache, host)
+        if spec.stop == "masks":
+            return deliver_masks(clip, quadmask, said, folders.result, observer)
+        request = GenerateRequest(spec.seed, spec.prompt or said.get("scene", ""), options)
         generate = cache.run(
             "generate",
             [
                 [engine.name, engine.version, identity, ingest.facts["plate"], quadmask.key],
-                [spec.seed, spec.prompt, options],
+                [request.seed, request.prompt, options],
             ],
             lambda context: engine.generate(clip, request, _clean_frames(context.folder, clip), context),
         )
@@ -111,18 +95,19 @@ def run_job(
             [_VERSIONS["restore"], generate.key, [ref.sha256 for ref in spec.plate.frames], attributes],
             lambda context: _restore(clip, spec.plate.layer, generate.folder, attributes, context),
         )
-        return _deliver(spec, restore, _facts(engine, generate, attributes), folders, observer)
+        return _deliver(spec, restore, {**_facts(engine, generate, attributes), **said}, folders, observer)
 
 
 # --- stages
 
 
 def _ingest_inputs(spec: JobSpec) -> Any:
-    frames = [[[ref.number, ref.sha256] for ref in refs] for refs in (spec.plate.frames, spec.quadmask.frames)]
+    masks = spec.quadmask.frames if spec.quadmask is not None else ()
+    frames = [[[ref.number, ref.sha256] for ref in refs] for refs in (spec.plate.frames, masks)]
     return [_VERSIONS["ingest"], frames, spec.plate.layer]
 
 
-def _ingest(clip: FileClip, layer: str, context: Context) -> dict[str, Any]:
+def _ingest(clip: FileClip, spec: JobSpec, context: Context) -> dict[str, Any]:
     """Decode every frame once, so that bad input is told before work is spent. Facts: digests of the pixels.
 
     Raises ``FrameError`` for what cannot be decoded and for pixels of the layer that are not finite.
@@ -131,12 +116,31 @@ def _ingest(clip: FileClip, layer: str, context: Context) -> dict[str, Any]:
     canvas = [clip.canvas.x0, clip.canvas.y0, clip.canvas.x1, clip.canvas.y1]
     for position, number in enumerate(clip.numbers):
         frame = clip.frame(position)
-        frame.rgb(layer)
-        mask = hashlib.sha256(clip.quadmask(position).tobytes()).hexdigest()
+        frame.rgb(spec.plate.layer)
         facts["plate"].append([number, plates.pixel_digest(frame)])
-        facts["quadmask"].append([number, canvas, mask])
+        if spec.quadmask is not None:
+            mask = hashlib.sha256(clip.quadmask(position).tobytes()).hexdigest()
+            facts["quadmask"].append([number, canvas, mask])
         context.progress(position + 1, len(clip.numbers), f"frame {number}")
     return facts
+
+
+def _quadmask_of(
+    spec: JobSpec, clip: FileClip, ingest: StageResult, locate: Locate, cache: StageCache, host: Host
+) -> tuple[FileClip, StageResult, dict[str, Any]]:
+    """The clip with its quadmask, supplied or worked out; that stage; and what the manifest tells of it."""
+    if spec.masks is None:
+        inputs = [_VERSIONS["quadmask"], ingest.facts["quadmask"]]
+        return clip, cache.run("quadmask", inputs, lambda context: _quadmask(clip, context)), {}
+    worked_out = work_out(spec.masks, clip, ingest, locate, cache, host)
+    masked = clip.with_quadmask(worked_out.quadmask)
+    masked.check_quadmask()
+    said = {
+        "warnings": list(worked_out.warnings),
+        "reasoner": worked_out.analysis.reasoner,
+        "scene": worked_out.analysis.scene,
+    }
+    return masked, worked_out.stage, said
 
 
 def _quadmask(clip: FileClip, context: Context) -> dict[str, Any]:
@@ -204,7 +208,8 @@ def _clip(spec: JobSpec, locate: Locate) -> FileClip:
     def located(refs: tuple[FrameRef, ...]) -> list[tuple[int, Path]]:
         return [(ref.number, locate(ref.sha256)) for ref in refs]
 
-    return FileClip(located(spec.plate.frames), located(spec.quadmask.frames), layer=spec.plate.layer)
+    masks = located(spec.quadmask.frames) if spec.quadmask is not None else None
+    return FileClip(located(spec.plate.frames), masks, layer=spec.plate.layer)
 
 
 def _clean_frames(folder: Path, clip: FileClip) -> FrameFolder:

@@ -98,6 +98,10 @@ class Client:
         """Ask for the end of a job; an ended job is left as it is. Raises ``UnknownJob``."""
         return self._ask(m.Cancel(job_id), m.Jobs).jobs[0]
 
+    def approve(self, job_id: str) -> m.JobInfo:
+        """The quadmask is good: go on. Raises ``UnknownJob``, ``JobError`` where the job does not wait for it."""
+        return self._ask(m.Approve(job_id), m.Jobs).jobs[0]
+
     def status(self, job_id: str | None = None, limit: int = 200) -> tuple[m.JobInfo, ...]:
         return self._ask(m.Status(job_id, limit), m.Jobs).jobs
 
@@ -257,17 +261,17 @@ class Client:
     def _fetch_files(
         self, manifest: ResultManifest, folder: Path, incoming: Path, on_progress: Progress | None
     ) -> list[Path]:
-        total = sum(frame.size for frame in manifest.frames)
+        total = sum(file.size for file in manifest.all_files)
         done, arrived = 0, []
         chunk = wire.LIMITS.payload_bytes // 4
-        for frame in manifest.frames:
+        for frame in manifest.all_files:
             present = folder / frame.name
             if not (present.is_file() and sha256_file(present) == frame.sha256):
                 path = incoming / frame.name
                 self._fetch_file(manifest.job_id, frame.name, frame.size, path, chunk)
                 if sha256_file(path) != frame.sha256:
                     raise DigestMismatch(
-                        f"{frame.name} arrived damaged.", hint="Fetch it again.", details={"frame": frame.number}
+                        f"{frame.name} arrived damaged.", hint="Fetch it again.", details={"file": frame.name}
                     )
                 arrived.append(path)
             done += frame.size
@@ -402,8 +406,8 @@ def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
 
     Raises ``InputError`` where a file that is no result of ours would be overwritten: it may be a plate.
     """
-    before = {frame.name for frame in ResultManifest.read(folder).frames} if (folder / MANIFEST).is_file() else set()
-    for frame in manifest.frames:
+    before = {file.name for file in ResultManifest.read(folder).all_files} if (folder / MANIFEST).is_file() else set()
+    for frame in manifest.all_files:
         path = folder / frame.name
         if frame.name not in before and path.exists() and sha256_file(path) != frame.sha256:
             raise InputError(
@@ -411,7 +415,7 @@ def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
                 hint="Choose another folder: a result must not replace a plate.",
                 details={"file": str(path)},
             )
-    return [folder / name for name in sorted(before - {frame.name for frame in manifest.frames})]
+    return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
 
 
 def _folder_problem(problem: OSError, folder: Path) -> Exception:

@@ -23,6 +23,7 @@ from .errors import FrameError, InputError, JobError
 from .sequence import FramePattern, parse_frames, resolve_frames
 
 SPEC_VERSION = 1
+_NO_STOP = ("stop", "")
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _JOB_ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -75,6 +76,57 @@ class QuadmaskSpec:
 
 
 @dataclass(frozen=True)
+class ClickSpec:
+    """A point on the object, or beside it: plate frame number; pixels of the display window from its top left."""
+
+    frame: int
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class BoxSpec:
+    """A rectangle around the object, as `ClickSpec` counts."""
+
+    frame: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        if not (self.x0 < self.x1 and self.y0 < self.y1):
+            raise ValueError(f"the box at frame {self.frame} is empty: x0 must be below x1, and y0 below y1")
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """How the quadmask is worked out: what the artist said of the object, and who reasons about what it caused.
+
+    ``mattes``: the object's own matte, on any of the plate's frames. ``fallback``: the reasoner that takes over where
+    the first cannot. ``words``: the artist's, about the object and what it does. ``analysis``: an edited `Analysis` as
+    JSON, instead of a reasoner's. ``options``: the quadmask's own (grow, cells …).
+    """
+
+    clicks: tuple[ClickSpec, ...] = ()
+    boxes: tuple[BoxSpec, ...] = ()
+    mattes: tuple[FrameRef, ...] = ()
+    segmenter: str = "track"
+    reasoner: str = "motion"
+    fallback: str = ""
+    words: str = ""
+    analysis: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (self.clicks or self.boxes or self.mattes):
+            raise ValueError("the masks name no object: give clicks, boxes or a matte")
+        if self.mattes:
+            _check_ascending(self.mattes, "matte")
+
+
+@dataclass(frozen=True)
 class EngineSpec:
     name: str = "cleanplate"
     options: dict[str, Any] = field(default_factory=dict)
@@ -87,14 +139,20 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """Everything that decides the pixels of a result, and the shot's name as a label."""
+    """Everything that decides the pixels of a result, and the shot's name as a label.
+
+    Either a supplied ``quadmask`` or ``masks``, from which one is worked out. ``stop``: "masks" ends with the
+    quadmask, "review" waits there until it is approved.
+    """
 
     plate: PlateSpec
-    quadmask: QuadmaskSpec
+    quadmask: Optional[QuadmaskSpec] = None
     engine: EngineSpec = EngineSpec()
     prompt: str = ""
     seed: int = 42
     shot: str = ""
+    masks: Optional[MaskSpec] = None
+    stop: str = ""
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -102,9 +160,23 @@ class JobSpec:
             raise ValueError(f"version {self.version} of the job specification; this side reads {SPEC_VERSION}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"the seed {self.seed} is not between 0 and 2^63")
-        lacking = {f.number for f in self.plate.frames} ^ {f.number for f in self.quadmask.frames}
-        if lacking:
-            raise ValueError(f"plate and quadmask do not have the same frames: {min(lacking)} is in one only")
+        if self.stop not in ("", "masks", "review"):
+            raise ValueError(f"a job does not stop at {self.stop!r}; it can at: masks, review")
+        if (self.quadmask is None) == (self.masks is None):
+            raise ValueError("give either a quadmask, or masks from which one is worked out")
+        plate = {frame.number for frame in self.plate.frames}
+        if self.quadmask is not None:
+            lacking = plate ^ {frame.number for frame in self.quadmask.frames}
+            if lacking:
+                raise ValueError(f"plate and quadmask do not have the same frames: {min(lacking)} is in one only")
+        if self.masks is not None:
+            for kind in ("clicks", "boxes"):
+                for item in getattr(self.masks, kind):
+                    if item.frame not in plate:
+                        raise ValueError(f"one of the {kind} is on frame {item.frame}, which the plate does not have")
+            strange = {frame.number for frame in self.masks.mattes} - plate
+            if strange:
+                raise ValueError(f"the matte has frame {min(strange)}, which the plate does not have")
 
     @classmethod
     def from_wire(cls, value: Any) -> JobSpec:
@@ -112,14 +184,19 @@ class JobSpec:
         return schema.load(cls, value, where="job", error=JobError)
 
     def to_wire(self) -> dict[str, Any]:
-        return dict(schema.dump(self))
+        """What is not there is left out: a side that does not know of masks reads all other jobs."""
+        return {
+            key: value for key, value in schema.dump(self).items() if value is not None and (key, value) != _NO_STOP
+        }
 
     def content_hash(self) -> str:
         """SHA-256 of the canonical JSON of all that decides the pixels: the label is left out."""
         return sha256_data(replace(self, shot="").to_wire())
 
     def frame_refs(self) -> tuple[FrameRef, ...]:
-        return self.plate.frames + self.quadmask.frames
+        masks = self.quadmask.frames if self.quadmask is not None else ()
+        mattes = self.masks.mattes if self.masks is not None else ()
+        return self.plate.frames + masks + mattes
 
 
 @dataclass(frozen=True)
@@ -132,14 +209,49 @@ class Resolved:
 
 
 @dataclass(frozen=True)
+class MaskFile:
+    """`MaskSpec` as people write it. ``matte``: a pattern, or one file's path, on any of the plate's frames;
+    ``analysis``: a path."""
+
+    clicks: tuple[ClickSpec, ...] = ()
+    boxes: tuple[BoxSpec, ...] = ()
+    matte: Optional[str] = None
+    segmenter: str = "track"
+    reasoner: str = "motion"
+    fallback: str = ""
+    words: str = ""
+    analysis: Optional[str] = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def resolve(self, mattes: tuple[FrameRef, ...], base: Path) -> MaskSpec:
+        """Raises ``JobError`` where the analysis cannot be read, or no object is named."""
+        text = ""
+        if self.analysis is not None:
+            path = base / Path(self.analysis).expanduser()
+            try:
+                text = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as problem:
+                message = f"The analysis {path} cannot be read: {problem}."
+                raise JobError(message, details={"file": str(path)}) from problem
+        try:
+            return MaskSpec(
+                self.clicks, self.boxes, mattes, self.segmenter, self.reasoner, self.fallback, self.words, text,
+                dict(self.options),
+            )  # fmt: skip
+        except ValueError as problem:
+            raise JobError(f"masks: {problem}.") from problem
+
+
+@dataclass(frozen=True)
 class ShotFile:
     """A shot as people write it, in YAML or JSON. Relative paths count from the file's folder.
 
-    ``frames``: "1001-1046"; without it all that are on disk. ``options``: the engine's own.
+    ``frames``: "1001-1046"; without it all that are on disk. ``options``: the engine's own. Either ``quadmask``, or
+    ``masks``, from which one is worked out.
     """
 
     plate: str
-    quadmask: str
+    quadmask: Optional[str] = None
     frames: Optional[str] = None
     engine: str = "cleanplate"
     options: dict[str, Any] = field(default_factory=dict)
@@ -149,6 +261,7 @@ class ShotFile:
     seed: int = 42
     shot: str = ""
     out: Optional[str] = None
+    masks: Optional[MaskFile] = None
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -178,19 +291,31 @@ class ShotFile:
         wanted = parse_frames(self.frames) if self.frames else None
         plate = FramePattern.parse(self.plate, base)
         frames = resolve_frames(plate, wanted, kind="plate")
-        quadmask = FramePattern.parse(self.quadmask, base)
-        resolve_frames(quadmask, frames, kind="quadmask")
         names = {("plate", n): plate.path(n) for n in frames}
-        names.update({("quadmask", n): quadmask.path(n) for n in frames})
+        if self.quadmask is not None:
+            quadmask = FramePattern.parse(self.quadmask, base)
+            resolve_frames(quadmask, frames, kind="quadmask")
+            names.update({("quadmask", n): quadmask.path(n) for n in frames})
+        if self.masks is not None and self.masks.matte is not None:
+            matte = FramePattern.parse(self.masks.matte, base)
+            names.update({("matte", n): matte.path(n) for n in frames if matte.path(n).is_file()})
         refs = _hash_frames(names, on_progress)
-        spec = JobSpec(
-            plate=PlateSpec(tuple(refs["plate", n] for n in frames), self.layer, self.colour_space),
-            quadmask=QuadmaskSpec(tuple(refs["quadmask", n] for n in frames)),
-            engine=EngineSpec(self.engine, dict(self.options)),
-            prompt=self.prompt,
-            seed=self.seed,
-            shot=self.shot or plate.folder.resolve().name,
-        )
+
+        def found(kind: str) -> tuple[FrameRef, ...]:
+            return tuple(refs[key] for key in names if key[0] == kind)
+
+        try:
+            spec = JobSpec(
+                plate=PlateSpec(found("plate"), self.layer, self.colour_space),
+                quadmask=QuadmaskSpec(found("quadmask")) if self.quadmask is not None else None,
+                engine=EngineSpec(self.engine, dict(self.options)),
+                prompt=self.prompt,
+                seed=self.seed,
+                shot=self.shot or plate.folder.resolve().name,
+                masks=self.masks.resolve(found("matte"), base) if self.masks is not None else None,
+            )
+        except ValueError as problem:
+            raise JobError(f"The shot: {problem}.", hint="docs/artist.md tells how a shot is written.") from problem
         return Resolved(spec, {refs[key].sha256: path for key, path in names.items()}, names)
 
 

@@ -39,6 +39,22 @@ class ResultFrame:
 
 
 @dataclass(frozen=True)
+class ResultFile:
+    """A delivered file that is no frame: an analysis, a contact sheet."""
+
+    name: str
+    sha256: str
+    size: int
+
+    def __post_init__(self) -> None:
+        check_digest(self.sha256)
+        if not _NAME.match(self.name):
+            raise ValueError(f"{self.name[:80]!r} is not a plain file name")
+        if self.size < 1:
+            raise ValueError(f"{self.name} is empty")
+
+
+@dataclass(frozen=True)
 class ResultManifest:
     """``job``: the specification, so that the result can be made again. ``facts``: what engine and stages report."""
 
@@ -47,11 +63,16 @@ class ResultManifest:
     frames: tuple[ResultFrame, ...]
     job: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    files: tuple[ResultFile, ...] = ()
     version: int = 1
 
     def __post_init__(self) -> None:
         if self.version != 1:
             raise ValueError(f"version {self.version} of the manifest; this program reads 1")
+
+    @property
+    def all_files(self) -> tuple[ResultFrame | ResultFile, ...]:
+        return (*self.frames, *self.files)
 
     @classmethod
     def from_plain(cls, value: Any, where: str) -> ResultManifest:
@@ -82,13 +103,14 @@ class ResultManifest:
 
     def verify(self, folder: Path) -> None:
         """Compare every file with its digest. Raises ``DigestMismatch`` naming the first that differs."""
-        for frame in self.frames:
-            path = folder / frame.name
-            if not path.is_file() or sha256_file(path) != frame.sha256:
+        for file in self.all_files:
+            path = folder / file.name
+            if not path.is_file() or sha256_file(path) != file.sha256:
                 state = "is not what was delivered" if path.is_file() else "is missing"
-                raise DigestMismatch(
-                    f"{path} {state}.", hint="Fetch it again.", details={"file": str(path), "frame": frame.number}
-                )
+                details: dict[str, Any] = {"file": str(path)}
+                if isinstance(file, ResultFrame):
+                    details["frame"] = file.number
+                raise DigestMismatch(f"{path} {state}.", hint="Fetch it again.", details=details)
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -199,7 +199,7 @@ class Collect(Message):
 
 @dataclass(frozen=True)
 class Approve(Message):
-    """Reserved: go on after the review of the quadmask. Version 1 servers answer ``unsupported``."""
+    """Go on after the review of the quadmask: the job is in the state ``review``. Answer: ``jobs``."""
 
     TYPE: ClassVar[str] = "approve"
     job_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
 def add_commands(commands: Any) -> None:
     submit = commands.add_parser("submit", help="send a shot to a server and return")
     add_shot_arguments(submit)
+    submit.add_argument("--review", action="store_true", help="stop at the quadmask until it is approved")
     submit.set_defaults(run=_submit)
+    approve = commands.add_parser("approve", help="a quadmask in review is good: go on")
+    approve.add_argument("job_id")
+    approve.set_defaults(run=_approve)
     status = commands.add_parser("status", help="the server's jobs, or one")
     status.add_argument("job_id", nargs="?")
     status.set_defaults(run=_status)
@@ -31,12 +36,14 @@ def add_commands(commands: Any) -> None:
     fetch.add_argument("job_id")
     fetch.add_argument("--out", type=Path, required=True, help="the folder for the frames")
     fetch.set_defaults(run=_fetch)
-    for command in (submit, status, cancel, fetch):
+    for command in (submit, approve, status, cancel, fetch):
         add_server_arguments(command)
 
 
 def _submit(options: argparse.Namespace, output: Output) -> int:
     resolved, _, _ = resolve(options, output)
+    if options.review:
+        resolved = replace(resolved, spec=replace(resolved.spec, stop="review"))
     job_id = options.job_id or str(uuid.uuid4())
     with open_client(options) as client:
         try:
@@ -65,10 +72,21 @@ def _cancel(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _approve(options: argparse.Namespace, output: Output) -> int:
+    with open_client(options) as client:
+        job = client.approve(options.job_id)
+    output.say(_line(job), job=schema.dump(job))
+    return 0
+
+
 def _fetch(options: argparse.Namespace, output: Output) -> int:
     with open_client(options) as client:
-        client.wait(options.job_id, output.event)
+        in_review = client.status(options.job_id)[0].state == "review"
+        if not in_review:
+            client.wait(options.job_id, output.event)
         manifest = client.download(options.job_id, options.out, output.transfer)
+    if in_review:
+        output.say(f"The job waits: look at the quadmask, then `void approve {options.job_id}`.", review=True)
     output.say(f"{len(manifest.frames)} frames in {options.out}", out=str(options.out), frames=len(manifest.frames))
     return 0
 

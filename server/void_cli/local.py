@@ -57,7 +57,15 @@ def add_commands(commands: Any) -> None:
         help="the private server's folder, which stays; without it one in the cache, kept until the render succeeds",
     )
     _add_host_arguments(render)
-    render.set_defaults(run=_render)
+    render.set_defaults(run=_render, stop="")
+    quadmask = commands.add_parser("quadmask", help="work out a shot's quadmask only, to look at and to edit")
+    add_shot_arguments(quadmask)
+    add_server_arguments(quadmask)
+    quadmask.add_argument("--out", type=Path, help="the folder for the quadmask, the overlay and the analysis")
+    quadmask.add_argument("--local", action="store_true", help="use a private server")
+    quadmask.add_argument("--data", type=Path, help="the private server's folder, which stays")
+    _add_host_arguments(quadmask)
+    quadmask.set_defaults(run=_render, stop="masks")
     demo = commands.add_parser("demo", help="a synthetic shot through a real server, measured against the truth")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), help="where to put it (demo_out)")
     demo.add_argument("--size", default="640x360", help="WIDTHxHEIGHT (640x360)")
@@ -141,6 +149,7 @@ def _render(options: argparse.Namespace, output: Output) -> int:
             hint="Leave them out, or render with --local on this machine.",
         )
     resolved, shot, base = resolve(options, output)
+    resolved = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, stop=options.stop))
     out = options.out or (base / shot.out if shot.out else None)
     if out is None:
         raise JobError("Where should the frames go?", hint="Give --out FOLDER, or `out:` in the shot file.")

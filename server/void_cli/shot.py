@@ -22,6 +22,7 @@ def add_shot_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plate", help='EXR sequence: "shot/plate.%%04d.exr" or "shot/plate.####.exr"')
     command.add_argument("--frames", help='frame range: "1001-1046"; all on disk without it')
     command.add_argument("--quadmask", help="quadmask sequence: 0 remove, 63 overlap, 127 affected, 255 keep")
+    _add_mask_arguments(command)
     command.add_argument("--engine", help="what makes the pixels (cleanplate)")
     command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the engine")
     command.add_argument("--layer", help="the RGB layer to clean; R, G, B without it")
@@ -31,6 +32,23 @@ def add_shot_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", dest="shot", help="the shot's name, for the queue")
     command.add_argument("--priority", type=int, default=50, help="0 to 100, higher first (50)")
     command.add_argument("--job-id", dest="job_id", help="this job's id; sending one twice is one job")
+
+
+def _add_mask_arguments(command: argparse.ArgumentParser) -> None:
+    masks = command.add_argument_group("the object", "instead of --quadmask: one is worked out from these")
+    at = "FRAME:X,Y"
+    masks.add_argument(
+        "--click", action="append", default=[], metavar=at, help="a point on the object, in plate pixels"
+    )
+    masks.add_argument("--not-click", action="append", default=[], metavar=at, help="a point beside the object")
+    masks.add_argument("--box", action="append", default=[], metavar="FRAME:X0,Y0,X1,Y1", help="a box around it")
+    masks.add_argument("--matte", help="the object's own matte, white inside, on any of the plate's frames")
+    masks.add_argument("--segmenter", help="what carries it through the clip (track)")
+    masks.add_argument("--reasoner", help="who says what it causes: motion, gemini, openai, manual (motion)")
+    masks.add_argument("--fallback", help="the reasoner that takes over where the first cannot")
+    masks.add_argument("--words", help="what you know of the object and of what it does")
+    masks.add_argument("--analysis", help="an edited analysis (JSON) instead of a reasoner's")
+    masks.add_argument("--mask-option", action="append", default=[], metavar="KEY=VALUE", help="grow, shape, cells …")
 
 
 def add_server_arguments(command: argparse.ArgumentParser) -> None:
@@ -61,17 +79,59 @@ def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
     given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.option:
         given["options"] = dict(_option(text) for text in options.option)
+    masks = _masks(options)
     if options.shot_file is None:
-        for name in ("plate", "quadmask"):
-            if name not in given:
-                raise JobError(f"Which {name}?", hint=f"Give a shot file, or --{name} with a frame pattern.")
+        if "plate" not in given:
+            raise JobError("Which plate?", hint="Give a shot file, or --plate with a frame pattern.")
+        if "quadmask" not in given and not masks:
+            raise JobError(
+                "Which quadmask?",
+                hint="Give --quadmask with a frame pattern, or say what the object is: --click, --box or --matte.",
+            )
+        if masks:
+            given["masks"] = masks
         return schema.load(ShotFile, given, where="command line", error=JobError), Path.cwd()
     base = options.shot_file.resolve().parent
     for name in ("plate", "quadmask"):
         if name in given:  # a path on the command line counts from where the command is typed
             given[name] = os.path.abspath(os.path.expanduser(given[name]))
     written = schema.dump(ShotFile.read(options.shot_file))
+    if masks:
+        written["masks"] = {**(written.get("masks") or {}), **masks}
+        written["quadmask"] = given.get("quadmask")
     return schema.load(ShotFile, {**written, **given}, where="command line", error=JobError), base
+
+
+def _masks(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the object, as `void_client.job.MaskFile` is written."""
+    names = ("segmenter", "reasoner", "fallback", "words")
+    masks: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    for name in ("matte", "analysis"):
+        if getattr(options, name) is not None:
+            masks[name] = os.path.abspath(os.path.expanduser(getattr(options, name)))
+    points = [(text, True) for text in options.click] + [(text, False) for text in options.not_click]
+    if points:
+        masks["clicks"] = [
+            {**dict(zip(("frame", "x", "y"), _place(text, 2))), "positive": positive} for text, positive in points
+        ]
+    if options.box:
+        masks["boxes"] = [dict(zip(("frame", "x0", "y0", "x1", "y1"), _place(text, 4))) for text in options.box]
+    if options.mask_option:
+        masks["options"] = dict(_option(text) for text in options.mask_option)
+    return masks
+
+
+def _place(text: str, count: int) -> tuple[float, ...]:
+    frame, _, rest = text.partition(":")
+    try:
+        numbers = tuple(float(part) for part in rest.split(","))
+        if len(numbers) != count:
+            raise ValueError
+        return (int(frame), *numbers)
+    except ValueError:
+        raise JobError(
+            f"{text!r} is not a place.", hint="Write --click 1024:960,540 or --box 1024:900,500,1020,580."
+        ) from None
 
 
 def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, ShotFile, Path]:

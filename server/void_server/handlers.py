@@ -127,6 +127,9 @@ class Office:
     def _cancel(self, message: m.Cancel) -> Reply:
         return m.Jobs((self.scheduler.cancel(message.job_id),))
 
+    def _approve(self, message: m.Approve) -> Reply:
+        return m.Jobs((self.scheduler.approve(message.job_id),))
+
     def _status(self, message: m.Status) -> Reply:
         if message.job_id is not None:
             return m.Jobs((self.scheduler.info(message.job_id),))
@@ -134,7 +137,7 @@ class Office:
 
     def _result(self, message: m.Result) -> Reply:
         job = self.scheduler.info(message.job_id)
-        if not job.ended:
+        if not job.ended and job.state != "review":
             raise Busy(f"The job {job.job_id} is {job.state}.", hint="Wait for it.", details={"retry_after": 1.0})
         if job.state == "cancelled":
             raise from_wire({"code": "cancelled", "message": f"The job {job.job_id} was cancelled."})
@@ -205,6 +208,7 @@ _HANDLERS: dict[type[m.Message], Callable[[Office, Any], Reply | Later]] = {
     m.Have: Office._have,
     m.Share: Office._share,
     m.Cancel: Office._cancel,
+    m.Approve: Office._approve,
     m.Status: Office._status,
     m.Result: Office._result,
     m.Read: Office._read,

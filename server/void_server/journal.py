@@ -18,7 +18,8 @@ from typing import Any
 from void_client.job import JobSpec
 from void_client.messages import Event, JobInfo
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FROM_1 = "ALTER TABLE jobs ADD COLUMN approved INTEGER NOT NULL DEFAULT 0"
 _SCHEMA = """
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -32,6 +33,7 @@ CREATE TABLE jobs (
     stage TEXT NOT NULL DEFAULT '',
     crashes INTEGER NOT NULL DEFAULT 0,
     cancelling INTEGER NOT NULL DEFAULT 0,
+    approved INTEGER NOT NULL DEFAULT 0,
     last_seq INTEGER NOT NULL DEFAULT 0,
     submitted REAL NOT NULL,
     finished REAL,
@@ -53,7 +55,7 @@ CREATE TABLE frames (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, used REAL N
 CREATE INDEX frames_by_use ON frames (used);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
-_LIVE = "('queued', 'running')"
+_LIVE = "('queued', 'running', 'review')"
 
 
 class Journal:
@@ -68,6 +70,10 @@ class Journal:
             with self.transaction():
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version == 1:
+            with self.transaction():
+                self._db.execute(_FROM_1)
                 self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"{path} is a journal of version {version}; this server reads {SCHEMA_VERSION}")
@@ -160,6 +166,21 @@ class Journal:
             )
             self.add_event(job_id, "queued", {"reason": reason})
         return int(self._column(job_id, "crashes"))
+
+    def set_review(self, job_id: str, data: dict[str, Any]) -> None:
+        """The quadmask is there to be looked at; the job waits, over restarts, too."""
+        with self.transaction():
+            self._db.execute("UPDATE jobs SET state = 'review', stage = '' WHERE job_id = ?", (job_id,))
+            self.add_event(job_id, "review", data)
+
+    def approve(self, job_id: str) -> None:
+        """Back into the queue at its old place."""
+        with self.transaction():
+            self._db.execute("UPDATE jobs SET state = 'queued', approved = 1 WHERE job_id = ?", (job_id,))
+            self.add_event(job_id, "queued", {"reason": "the quadmask was approved"})
+
+    def is_approved(self, job_id: str) -> bool:
+        return bool(self._column(job_id, "approved"))
 
     def set_cancelling(self, job_id: str) -> None:
         """A running job is to end: also remembered over a restart."""

@@ -14,7 +14,7 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._cache: tuple[str, ResultManifest] | None = None
+        self._cache: tuple[str, int, ResultManifest] | None = None  # a job in review gets another manifest later
 
     def manifest(self, job: JobInfo) -> dict[str, Any]:
         """Raises ``ResultEvicted`` where the result has left."""
@@ -25,7 +25,7 @@ class Results:
 
         Raises ``ResultEvicted``, ``InputError`` for a name or a range that is not in the result.
         """
-        frame = next((f for f in self._read(job_id).frames if f.name == name), None)
+        frame = next((f for f in self._read(job_id).all_files if f.name == name), None)
         if frame is None or not 0 <= offset < frame.size or length < 1:
             raise InputError(f"The result of {job_id} has no such piece of {name[:80]!r}.")
         try:
@@ -40,9 +40,10 @@ class Results:
         if not (folder / MANIFEST).is_file():
             self._cache = None
             raise _evicted(job_id)
-        if self._cache is None or self._cache[0] != job_id:
-            self._cache = (job_id, ResultManifest.read(folder))
-        return self._cache[1]
+        written = (folder / MANIFEST).stat().st_mtime_ns
+        if self._cache is None or self._cache[:2] != (job_id, written):
+            self._cache = (job_id, written, ResultManifest.read(folder))
+        return self._cache[2]
 
 
 def _evicted(job_id: str) -> ResultEvicted:

@@ -60,13 +60,26 @@ class Scheduler:
     def cancel(self, job_id: str) -> JobInfo:
         """Ends a queued job now, a running one within a step; an ended one is left as it is."""
         job = self.info(job_id)
-        if job.state == "queued":
+        if job.state in ("queued", "review"):
             self._finish(job_id, "cancelled", {})
         elif job.state == "running":
             self._journal.set_cancelling(job_id)
             for worker in self.workers:
                 if worker.job_id == job_id:
                     worker.cancel(self._settings.cancel_grace_s)
+        return self.info(job_id)
+
+    def approve(self, job_id: str) -> JobInfo:
+        """A job in review goes on; approving twice has one effect. Raises ``JobError`` where it does not wait."""
+        job = self.info(job_id)
+        if job.state == "review":
+            self._journal.approve(job_id)
+            self.changed.add(job_id)
+        elif not self._journal.is_approved(job_id):
+            raise JobError(
+                f"The job {job_id} is {job.state}: it does not wait for its quadmask to be approved.",
+                hint="Submit it with --review to look at the quadmask first.",
+            )
         return self.info(job_id)
 
     def info(self, job_id: str) -> JobInfo:
@@ -87,7 +100,7 @@ class Scheduler:
                 return
             self._journal.set_running(job_id, worker.device)
             self.changed.add(job_id)
-            worker.run(job_id, json.loads(self._journal.spec_text(job_id)))
+            worker.run(job_id, json.loads(self._journal.spec_text(job_id)), self._journal.is_approved(job_id))
 
     def hear(self, worker: Worker, message: dict[str, Any]) -> None:
         """A worker's word about its job."""
@@ -101,6 +114,10 @@ class Scheduler:
             values = {name: message[name] for name in ("stage", "step", "of", "note")}
             self._journal.add_event(job_id, "progress", values)
             self.changed.add(job_id)
+        elif kind == "review":
+            self._journal.set_review(job_id, message["data"])
+            self.changed.add(job_id)
+            worker.idle()
         elif kind in ("done", "failed", "cancelled"):
             self._finish(job_id, kind, message["data"], message["data"] if kind == "failed" else None)
             worker.idle()
@@ -163,11 +180,27 @@ class Scheduler:
             raise EngineUnavailable(
                 f"The server has no engine {spec.engine.name!r}.", hint=f"It has: {', '.join(sorted(engines))}."
             )
+        self._check_reasoner(spec)
         if self._journal.count("queued") >= self._settings.max_queued:
             raise Busy(
                 f"The server's queue is full ({self._settings.max_queued} jobs).",
                 hint="Nothing is lost: submit again later.",
                 details={"retry_after": 5.0},
+            )
+
+    def _check_reasoner(self, spec: JobSpec) -> None:
+        """Told at submit, not hours later. A job with a fallback goes on, and says so in its result."""
+        known: dict[str, str] = {}
+        for worker in self.workers:
+            known.update({name: why for name, why in worker.reasoners.items() if not known.get(name, "no") == ""})
+        if spec.masks is None or spec.masks.fallback or spec.masks.analysis or not known:
+            return
+        problem = known.get(spec.masks.reasoner, f"There is no reasoner {spec.masks.reasoner!r}.")
+        if problem:
+            raise EngineUnavailable(
+                problem,
+                hint="Or name another in the shot's masks: `fallback: motion` goes on without it.",
+                details={"key": "reasoner"},
             )
 
     def _missing_frames(self, spec: JobSpec) -> set[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
+_ENGINES = ("models", "memory", "attention", "compile_blocks")
+_REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model")
 _DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
 
@@ -23,6 +25,8 @@ class ServerSettings:
     models: the folder of the engine void's weights (`void models fetch`). memory: how they are held: auto, full,
     offload, group or fp8, each with +tiled. attention: a kernel by diffusers' name, its own where empty.
     compile_blocks: compile the transformer; costs minutes at the first job. See docs/performance.md.
+    allow_cloud: whether a job may choose a reasoner that sends pictures out of the building. gemini_model,
+    reasoner_url, reasoner_model: what `gemini` and `openai` ask. Keys come from the environment alone.
     """
 
     data: str = ""
@@ -34,6 +38,10 @@ class ServerSettings:
     memory: str = "auto"
     attention: str = ""
     compile_blocks: bool = False
+    allow_cloud: bool = True
+    gemini_model: str = ""
+    reasoner_url: str = ""
+    reasoner_model: str = ""
     max_queued: int = 1000
     max_frames: int = 20_000
     max_frame_bytes: int = 4 * GB
@@ -71,7 +79,7 @@ class ServerSettings:
     @property
     def host(self) -> dict[str, str | bool]:
         """What the workers' engines are told."""
-        return {key: getattr(self, key) for key in ("models", "memory", "attention", "compile_blocks")}
+        return {key: getattr(self, key) for key in (*_ENGINES, *_REASONERS)}
 
     @property
     def root(self) -> Path:

@@ -36,6 +36,7 @@ class Worker:
     state: str = "down"
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)
+    reasoners: dict[str, str] = field(default_factory=dict)  # name → what keeps it from working, or ""
     pid: int = 0
     last_status: int = 0  # exit status of the process that was buried last
     _process: subprocess.Popen[bytes] | None = None
@@ -72,9 +73,10 @@ class Worker:
         log.info("worker %s: started, pid %d", self.device, self.pid)
         return True
 
-    def run(self, job_id: str, spec: dict[str, Any]) -> None:
+    def run(self, job_id: str, spec: dict[str, Any], approved: bool = False) -> None:
+        """``approved``: a job that stopped for review goes on."""
         self.state, self.job_id = "busy", job_id
-        self._send("run", job_id=job_id, spec=spec)
+        self._send("run", job_id=job_id, spec=spec, approved=approved)
 
     def cancel(self, grace_s: float) -> None:
         """Ask the worker to stop its job; it is killed where it has not after ``grace_s`` seconds."""
@@ -100,6 +102,7 @@ class Worker:
         for message in found:
             if message["kind"] == "ready":
                 self.state, self.engines = "ready", dict(message["engines"])
+                self.reasoners = dict(message["reasoners"])
                 log.info("worker %s: ready", self.device)
         return [message for message in found if message["kind"] not in ("ready", "alive")]
 

@@ -7,6 +7,7 @@ terms of the error tree.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -20,8 +21,9 @@ from typing import Any
 from void_client import wire
 from void_client.errors import Cancelled, JobFailed, VoidError
 from void_client.job import JobSpec
-from void_client.manifest import MANIFEST, ResultFrame, ResultManifest
+from void_client.manifest import MANIFEST, ResultFile, ResultFrame, ResultManifest
 
+from void_engine.masking import check_reasoners
 from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare_process, run_job
 
 from .link import Link, LinkClosed
@@ -74,12 +76,16 @@ class Process:
         threading.Thread(target=self._listen, name="void link", daemon=True).start()
         threading.Thread(target=self._say_alive, name="void alive", daemon=True).start()
         self._warm_up()
-        self._link.send("ready", engines={name: engine.version for name, engine in self._engines.items()})
+        self._link.send(
+            "ready",
+            engines={name: engine.version for name, engine in self._engines.items()},
+            reasoners=check_reasoners(self._host),
+        )
         while True:
             with self._wanted:
                 self._wanted.wait_for(lambda: bool(self._jobs))
                 message = self._jobs.pop()
-            self._run_job(message["job_id"], message["spec"])
+            self._run_job(message["job_id"], message["spec"], message["approved"])
 
     def _warm_up(self) -> None:
         """An engine that cannot is told by its first job: the others work."""
@@ -89,10 +95,12 @@ class Process:
             except VoidError as error:
                 log.warning("the engine %s could not be made ready: %s", engine.name, error)
 
-    def _run_job(self, job_id: str, spec_map: dict[str, Any]) -> None:
+    def _run_job(self, job_id: str, spec_map: dict[str, Any], approved: bool) -> None:
         try:
-            facts = self._render(job_id, JobSpec.from_wire(spec_map))
-            kind, data = "done", facts
+            spec = JobSpec.from_wire(spec_map)
+            waits = spec.stop == "review" and not approved
+            data = self._render(job_id, spec, "masks" if waits or spec.stop == "masks" else "")
+            kind = "review" if waits else "done"
         except Cancelled as error:
             kind, data = "cancelled", error.to_wire()
         except VoidError as error:
@@ -110,7 +118,7 @@ class Process:
         self._observer = None
         self._link.send(kind, job_id=job_id, data=data)
 
-    def _render(self, job_id: str, spec: JobSpec) -> dict[str, Any]:
+    def _render(self, job_id: str, spec: JobSpec, stop: str) -> dict[str, Any]:
         observer = Observer(self._link, job_id)
         self._observer = observer
         result = self._data / "results" / job_id
@@ -118,7 +126,14 @@ class Process:
         (result / MANIFEST).unlink(missing_ok=True)
         folders = Folders(self._data / "stages", result, self._reserve_bytes)
         store = self._data / "store"
-        delivered = run_job(spec, lambda digest: frame_path(store, digest), folders, observer, self._engines)
+        delivered = run_job(
+            dataclasses.replace(spec, stop=stop),
+            lambda digest: frame_path(store, digest),
+            folders,
+            observer,
+            self._engines,
+            self._host,
+        )
         facts = {**delivered.facts, "device": self._host.device}
         _manifest(job_id, spec, delivered, facts).write(result)
         return {"frames": len(delivered.frames), "engine": spec.engine.name}
@@ -151,7 +166,8 @@ class Process:
 def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str, Any]) -> ResultManifest:
     frames = tuple(ResultFrame(f.number, f.path.name, f.sha256, f.size) for f in delivered.frames)
     wire.pack(facts)  # facts travel: what cannot is a fault of the engine, found here and not at the client
-    return ResultManifest(job_id, spec.content_hash(), frames, spec.to_wire(), facts)
+    files = tuple(ResultFile(f.path.name, f.sha256, f.size) for f in delivered.files)
+    return ResultManifest(job_id, spec.content_hash(), frames, spec.to_wire(), facts, files)
 
 
 def main() -> None:
@@ -168,6 +184,10 @@ def main() -> None:
         attention=options.get("attention", ""),
         compile_blocks=options.get("compile_blocks", False),
         cache=data / "engines",
+        allow_cloud=options.get("allow_cloud", True),
+        gemini_model=options.get("gemini_model", ""),
+        reasoner_url=options.get("reasoner_url", ""),
+        reasoner_model=options.get("reasoner_model", ""),
     )
     Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"])).run()
 

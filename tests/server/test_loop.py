@@ -9,7 +9,7 @@ import pytest
 from helpers.servers import RunningServer, digests, follow_until, resolve, wait_until, worker_pid
 from void_client.errors import EngineUnavailable, JobConflict, JobError, UnknownJob, Unsupported
 from void_client.manifest import MANIFEST, ResultManifest
-from void_client.messages import Approve, JobInfo, Resolve
+from void_client.messages import JobInfo, Resolve
 
 from void_engine.plates import read_frame
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_done_is_told_before_it_is_queued(server, shot):
             client.submit("../x", resolved.spec)
         with pytest.raises(UnknownJob):
             client.status("nobody")
-        for reserved in (Approve("x"), Resolve("x")):
+        for reserved in (Resolve("x"),):
             with pytest.raises(Unsupported):
                 client._connection.send(reserved).result()
 

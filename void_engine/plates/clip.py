@@ -6,6 +6,7 @@ when asked for, and held in a bounded cache, so that memory does not grow with t
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -63,6 +64,8 @@ class ArrayCache:
 class FileClip:
     """``void_engine.interface.Clip`` from files: ``(frame number, path)`` for the plate and the supplied quadmask.
 
+    Without a quadmask (None) one is to be worked out: see `with_quadmask`.
+
     The canvas is the union of the plate frames' data windows. ``layer`` is the plate's layer to work on (see
     ``void_engine.plates.header``). ``cache_bytes`` bounds what is held decoded. Safe to share between threads.
 
@@ -72,14 +75,15 @@ class FileClip:
     def __init__(
         self,
         plate: Sequence[NumberedFile],
-        quadmask: Sequence[NumberedFile],
+        quadmask: Sequence[NumberedFile] | None,
         *,
         layer: str = "",
         limits: Limits = DEFAULT_LIMITS,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._plate = _numbered("plate", plate)
-        self._masks = _numbered("quadmask", quadmask)
+        self._masks = _numbered("quadmask", quadmask or ())
+        self._worked_out: Callable[[int], Quadmask] | None = None
         self._numbers = tuple(self._plate)
         if not self._numbers:
             raise ValueError("a clip has one frame or more")
@@ -90,11 +94,17 @@ class FileClip:
         self._windows = [header.data_window(layer) for header in self._headers]
         self._canvas = reduce(Window.union, self._windows)
         _check_canvas(self._headers[0], self._canvas, limits)
-        for number in self._numbers:
+        for number in self._numbers if quadmask is not None else ():
             if number not in self._masks:
                 raise _missing_mask(number)
             header = read_mask_header(self._masks[number], frame=number, limits=limits)
             header.check_fits(self._headers[0].display_window)
+
+    def with_quadmask(self, worked_out: Callable[[int], Quadmask]) -> FileClip:
+        """The same clip with this quadmask, by position, on the canvas. What is decoded is shared."""
+        other = copy.copy(self)
+        other._worked_out = worked_out
+        return other
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -131,7 +141,7 @@ class FileClip:
         return self._cache.get(("valid", window), lambda: _inside(window, self._canvas))
 
     def quadmask(self, position: int) -> Quadmask:
-        """The supplied quadmask, quantised, on the canvas. Raises ``FrameError``."""
+        """The quadmask, supplied (quantised) or worked out, on the canvas. Raises ``FrameError``."""
         return self._cache.get(("quadmask", position), lambda: self._read_mask(position))
 
     def check_quadmask(self) -> None:
@@ -149,6 +159,8 @@ class FileClip:
         return placed
 
     def _read_mask(self, position: int) -> Quadmask:
+        if self._worked_out is not None:
+            return self._worked_out(position)
         number = self._numbers[position]
         mask = read_mask(self._masks[number], frame=number, limits=self._limits)
         display = self._headers[position].display_window

@@ -29,9 +29,16 @@ class ReasonRequest:
 
 
 class Reasoner(Protocol):
-    name: str
-    version: str  # part of the stage's key: prompts and schema included
-    cloud: bool  # whether pictures leave the building
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Part of the stage's key: prompts and schema included."""
+
+    @property
+    def cloud(self) -> bool:
+        """Whether pictures leave the building."""
 
     def reason(self, request: ReasonRequest, tick: Tick) -> Analysis:
         """Raises ``EngineUnavailable`` (no key, no endpoint, no package), ``RetryableError`` (the service is away),

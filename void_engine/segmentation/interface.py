@@ -79,8 +79,12 @@ class Mattes(Protocol):
 
 
 class Segmenter(Protocol):
-    name: str
-    version: str  # part of the stage's key: change it whenever mattes change
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Part of the stage's key: change it whenever mattes change."""
 
     def segment(self, pictures: Pictures, prompts: tuple[Prompt, ...], out: Mattes, tick: Tick) -> None:
         """A matte for every prompt and frame, forwards and backwards in time from where it was prompted.

@@ -1,0 +1,262 @@
+"""Small physics scenes of known truth: each simulated with the object and without it, so what it caused is known.
+
+Drawn flat on a textured ground, seen from the side, y down. The true affected region is where the two drawings differ
+outside the object. Needs pymunk; deterministic for one version of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pymunk
+
+HEIGHT, WIDTH = 180, 320
+GROUND = 140  # y of the ground's surface
+_DIFFERS = 10  # of 255
+_STEPS = 20  # of the simulation, per frame
+_RATE = 12.0
+
+
+@dataclass(frozen=True)
+class PhysicsShot:
+    """``plates`` (T, H, W, 3) uint8, ``without`` the same with no object; both masks (T, H, W) bool."""
+
+    name: str
+    plates: np.ndarray
+    without: np.ndarray
+    primary: np.ndarray
+    affected: np.ndarray
+
+
+Frames = tuple[list[np.ndarray], list[np.ndarray]]  # pictures; the object's masks
+
+
+def ball_hits_blocks(frames: int = 36) -> PhysicsShot:
+    """The object, a ball, rolls in from the left and knocks a stack of blocks over."""
+
+    def simulate(present: bool) -> Frames:
+        space = _space()
+        blocks = [_block(space, 190, GROUND - 11 - 22 * level, 22, 22) for level in range(3)]
+        ball = _ball(space, 30, GROUND - 14, 14, 6.0, (240, 0)) if present else None
+        return _film(space, blocks, ball, 14, frames)
+
+    return _shot("ball_hits_blocks", simulate)
+
+
+def ball_is_stopped(frames: int = 36) -> PhysicsShot:
+    """The object, a post, stands in a ball's way: without it the ball rolls on."""
+
+    def simulate(present: bool) -> Frames:
+        space = _space()
+        ball = _ball(space, 20, GROUND - 11, 11, 1.0, (170, 0))
+        if present:
+            post = pymunk.Segment(space.static_body, (200, GROUND), (200, GROUND - 40), 8)
+            post.friction, post.elasticity = 0.8, 0.3
+            space.add(post)
+        pictures, masks = [], []
+        for picture, mask in zip(*_film(space, [], ball, 11, frames, colour=(60, 160, 60)), strict=True):
+            inside = np.zeros_like(mask)
+            if present:
+                cv2.rectangle(picture, (192, GROUND - 48), (208, GROUND), (200, 60, 50), -1)
+                inside[GROUND - 48 : GROUND + 1, 192:209] = True
+            pictures.append(picture)
+            masks.append(inside)
+        return pictures, masks
+
+    return _shot("ball_is_stopped", simulate)
+
+
+def hand_drops_box(frames: int = 36) -> PhysicsShot:
+    """The object, a hand, carries a box in from the left and lets it go: without it the box falls at once."""
+
+    def simulate(present: bool) -> Frames:
+        space = _space()
+        box = _block(space, 70, 60, 28, 24)
+        pictures, masks = [], []
+        for frame in range(frames):
+            x = 70 + 5.0 * min(frame, 18)
+            away = 4.0 * max(0, frame - 20)
+            if present and frame <= 20:
+                box.position, box.velocity, box.angle, box.angular_velocity = (x, 60), (0, 0), 0, 0
+            else:
+                _advance(space)
+            picture = _drawn([box], None, 0)
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                _hand(mask, (x, 60 - 12 - away))
+                picture[mask > 0] = (205, 160, 130)
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot("hand_drops_box", simulate)
+
+
+def shadow_crosses(frames: int = 30) -> PhysicsShot:
+    """The object, a disc in the air, throws a soft shadow on the ground below as it crosses."""
+
+    def simulate(present: bool) -> Frames:
+        pictures, masks = [], []
+        for frame in range(frames):
+            picture = _ground()
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                x = 30 + round(260 * frame / (frames - 1))
+                cv2.circle(mask, (x, GROUND - 22), 15, 1, -1, cv2.LINE_8)
+                shade = np.zeros((HEIGHT, WIDTH), np.float32)
+                cv2.ellipse(shade, (x + 6, GROUND + 14), (20, 8), 0, 0, 360, 1.0, -1)
+                dark = 1 - 0.5 * cv2.GaussianBlur(shade, (0, 0), 1.5)
+                picture = (picture * dark[..., None]).astype(np.uint8)
+                picture[mask > 0] = (210, 70, 60)
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot("shadow_crosses", simulate)
+
+
+def tower_mirrored(frames: int = 20) -> PhysicsShot:
+    """The object, a tower, stands at still water that mirrors it; small waves shift the rows."""
+
+    def simulate(present: bool) -> Frames:
+        rng = np.random.default_rng(5)
+        line, pictures, masks = 95, [], []
+        for _ in range(frames):
+            picture = _sky()
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                cv2.rectangle(mask, (200, 30), (224, line - 1), 1, -1)
+                picture[mask > 0] = (190, 140, 60)
+                picture[40:60, 206:218] = (250, 240, 200)
+            for row in range(line, HEIGHT):
+                shift = int(rng.integers(-2, 3))
+                up = max(0, 2 * line - 1 - row)
+                picture[row] = (0.55 * np.roll(picture[up], shift, axis=0) + (10, 20, 40)).astype(np.uint8)
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot("tower_mirrored", simulate)
+
+
+ALL: tuple[Callable[[], PhysicsShot], ...] = (
+    ball_hits_blocks,
+    ball_is_stopped,
+    hand_drops_box,
+    shadow_crosses,
+    tower_mirrored,
+)
+
+
+def _shot(name: str, simulate: Callable[[bool], Frames]) -> PhysicsShot:
+    pictures, masks = simulate(True)
+    without, _ = simulate(False)
+    plates, clean, primary = np.stack(pictures), np.stack(without), np.stack(masks)
+    differs = np.abs(plates.astype(np.int16) - clean.astype(np.int16)).max(axis=-1) > _DIFFERS
+    return PhysicsShot(name, plates, clean, primary, differs & ~primary)
+
+
+def _space() -> pymunk.Space:
+    space = pymunk.Space()
+    space.gravity = (0, 300)
+    ground = pymunk.Segment(space.static_body, (-500, GROUND + 10), (WIDTH + 500, GROUND + 10), 10)
+    ground.friction, ground.elasticity = 0.7, 0.1
+    space.add(ground)
+    return space
+
+
+def _block(space: pymunk.Space, x: float, y: float, wide: float, high: float) -> pymunk.Body:
+    body = pymunk.Body(1.0, pymunk.moment_for_box(1.0, (wide, high)))
+    body.position = (x, y)
+    shape = pymunk.Poly.create_box(body, (wide, high))
+    shape.friction, shape.elasticity = 0.6, 0.1
+    space.add(body, shape)
+    return body
+
+
+def _ball(
+    space: pymunk.Space, x: float, y: float, radius: float, mass: float, velocity: tuple[float, float]
+) -> pymunk.Body:
+    body = pymunk.Body(mass, pymunk.moment_for_circle(mass, 0, radius))
+    body.position, body.velocity = (x, y), velocity
+    body.angular_velocity = velocity[0] / radius
+    shape = pymunk.Circle(body, radius)
+    shape.friction, shape.elasticity = 0.6, 0.4
+    space.add(body, shape)
+    return body
+
+
+def _advance(space: pymunk.Space) -> None:
+    for _ in range(_STEPS):
+        space.step(1.0 / _RATE / _STEPS)
+
+
+def _film(
+    space: pymunk.Space,
+    blocks: list[pymunk.Body],
+    ball: pymunk.Body | None,
+    radius: int,
+    frames: int,
+    colour: tuple[int, int, int] = (210, 60, 50),
+) -> Frames:
+    pictures, masks = [], []
+    for _ in range(frames):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        if ball is not None:
+            cv2.circle(mask, _pixel(ball.position), radius, 1, -1, cv2.LINE_8)
+        pictures.append(_drawn(blocks, ball, radius, colour))
+        masks.append(mask > 0)
+        _advance(space)
+    return pictures, masks
+
+
+def _drawn(
+    blocks: list[pymunk.Body], ball: pymunk.Body | None, radius: int, colour: tuple[int, int, int] = (210, 60, 50)
+) -> np.ndarray:
+    picture = _ground()
+    for index, block in enumerate(blocks):
+        shape = next(iter(block.shapes))
+        corners = [_pixel(block.local_to_world(corner)) for corner in shape.get_vertices()]
+        cv2.fillConvexPoly(picture, np.array(corners), ((60, 90, 200), (200, 170, 60), (90, 180, 110))[index % 3])
+        cv2.polylines(picture, [np.array(corners)], True, (30, 30, 40), 1)
+    if ball is not None:
+        middle = _pixel(ball.position)
+        cv2.circle(picture, middle, radius, colour, -1, cv2.LINE_8)
+        spoke = (middle[0] + radius * np.cos(ball.angle) * 0.7, middle[1] + radius * np.sin(ball.angle) * 0.7)
+        cv2.line(picture, middle, _pixel(spoke), (40, 20, 20), 2)
+    return picture
+
+
+def _hand(mask: np.ndarray, foot: tuple[float, float]) -> None:
+    """An arm from the top of the picture down to a fist whose lower edge is at ``foot``."""
+    x, y = _pixel(foot)
+    cv2.rectangle(mask, (x - 7, 0), (x + 7, max(0, y - 12)), 1, -1)
+    if y > 0:
+        cv2.ellipse(mask, (x, y - 9), (13, 10), 0, 0, 360, 1, -1)
+
+
+def _pixel(point: tuple[float, float]) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))
+
+
+def _ground() -> np.ndarray:
+    """A wall over a floor, both finely textured."""
+    picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    picture[:GROUND], picture[GROUND:] = (150, 155, 160), (165, 150, 130)
+    return _textured(picture)
+
+
+def _sky() -> np.ndarray:
+    picture = np.empty((HEIGHT, WIDTH, 3), np.float32)
+    picture[:] = np.linspace(90, 190, HEIGHT)[:, None, None] * np.array([0.7, 0.85, 1.1])
+    picture[70:95] = (70, 60, 60)
+    return _textured(picture)
+
+
+def _textured(picture: np.ndarray) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    grain = cv2.GaussianBlur(rng.normal(0, 1, (HEIGHT, WIDTH)).astype(np.float32), (0, 0), 1.2)
+    return np.clip(picture + 14 * grain[..., None], 0, 255).astype(np.uint8)

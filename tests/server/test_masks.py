@@ -1,0 +1,185 @@
+"""A shot without a quadmask: from what the artist said of the object to the clean frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+from helpers.servers import RunningServer, digests, run_void, wait_until
+from void_client.errors import EngineUnavailable, JobError
+from void_client.job import ClickSpec, MaskFile, ShotFile
+from void_client.manifest import ResultManifest
+
+from void_engine.synthetic import render_shot
+
+KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+@pytest.fixture(scope="module")
+def matted(shot: Path) -> Path:
+    """The shared shot with the object's own matte beside it."""
+    folder = shot.parent / f"{shot.name}-mattes"
+    folder.mkdir(exist_ok=True)
+    for number, frame in enumerate(render_shot(160, 96, 5, 3), 1001):
+        cv2.imwrite(str(folder / f"matte.{number}.png"), (frame.quadmask <= 95).astype(np.uint8) * 255)
+    return folder
+
+
+def job(shot: Path, matted: Path, **masks: object):
+    said = MaskFile(matte=str(matted / "matte.%04d.png"), **masks)
+    return ShotFile("plate.%04d.exr", masks=said).resolve(shot)
+
+
+def ready(client) -> None:
+    wait_until(lambda: client.health()["workers"][0]["state"] == "ready", "a worker that has said what it can")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_quadmask_comes_to_be_looked_at_and_the_render_goes_on_from_it(shot, matted, tmp_path):
+    arguments = ["--plate", shot / "plate.%04d.exr", "--matte", matted / "matte.%04d.png", "--data", tmp_path / "data"]
+    done = run_void("quadmask", *arguments, "--out", tmp_path / "masks", VOID_CONFIG_DIR=str(tmp_path / "config"))
+    assert done.returncode == 0, done.stderr
+    manifest = ResultManifest.read(tmp_path / "masks")
+    manifest.verify(tmp_path / "masks")
+    names = {file.name for file in manifest.files}
+    assert {"analysis.json", "regions.json", "quadmask.png", "overlay.mp4"} <= names
+    assert json.loads((tmp_path / "masks" / "analysis.json").read_text())["reasoner"] == "motion"
+    image = oiio.ImageInput.open(str(tmp_path / "masks" / "quadmask.1001.exr"))
+    channels, pixels = image.spec().channelnames, image.read_image(format="float")
+    image.close()
+    assert {"R", "void_quadmask.primary", "void_quadmask.affected", "void_quadmask.keep"} <= set(channels)
+    matte = cv2.imread(str(matted / "matte.1001.png"), cv2.IMREAD_GRAYSCALE) > 127
+    removed = np.rint(pixels[..., channels.index("R")] * 255) <= 95
+    assert np.array_equal(removed, matte)
+    done = run_void("render", *arguments, "--out", tmp_path / "out", "--json", VOID_CONFIG_DIR=str(tmp_path / "config"))
+    assert done.returncode == 0, done.stderr
+    states = {}
+    for line in done.stdout.splitlines():
+        event = json.loads(line)
+        if "stage" in event and "state" in event:
+            states[event["stage"]] = event["state"]
+    assert all(states[stage] == "cached" for stage in ("ingest", "segment", "reason", "quadmask")), states
+    assert ResultManifest.read(tmp_path / "out").facts["warnings"]
+
+
+def test_another_option_of_the_quadmask_keeps_the_reasoning(server, shot, matted, tmp_path):
+    with server.client() as client:
+        first = digests(client.run("plain", job(shot, matted), tmp_path / "plain"))
+        before = client.metrics()
+        grown = digests(client.run("grown", job(shot, matted, options={"grow": 3}), tmp_path / "grown"))
+        after = client.metrics()
+    assert first != grown
+    assert after["stages_cached.reason"] > before.get("stages_cached.reason", 0)
+    assert after["stages_done.segment"] == before["stages_done.segment"]
+
+
+def test_a_reasoner_without_a_key_is_refused_at_submit(server, shot, matted):
+    with server.client() as client:
+        ready(client)
+        with pytest.raises(EngineUnavailable, match="GEMINI_API_KEY"):
+            client.deliver("no-key", job(shot, matted, reasoner="gemini"))
+
+
+def test_with_a_fallback_it_goes_on_and_says_so(server, shot, matted, tmp_path):
+    with server.client() as client:
+        manifest = client.run("fallback", job(shot, matted, reasoner="gemini", fallback="motion"), tmp_path / "out")
+    assert manifest.facts["reasoner"] == "motion"
+    assert any("gemini could not be used" in warning for warning in manifest.facts["warnings"])
+
+
+def test_a_server_can_forbid_that_pictures_leave_the_building(shot, matted, tmp_path, monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "AIza" + "x" * 35)
+    with RunningServer(tmp_path / "data", allow_cloud="false") as running, running.client() as client:
+        ready(client)
+        with pytest.raises(EngineUnavailable, match="forbids"):
+            client.deliver("cloud", job(shot, matted, reasoner="gemini"))
+
+
+def test_an_analysis_that_was_edited_is_the_answer(server, shot, matted, tmp_path):
+    (tmp_path / "analysis.json").write_text(
+        json.dumps({"reasoner": "me", "scene": "An empty floor.", "confidence": 1.0, "version": 1})
+    )
+    resolved = job(shot, matted, analysis=str(tmp_path / "analysis.json"))
+    with server.client() as client:
+        manifest = client.run("edited", resolved, tmp_path / "out")
+    assert manifest.facts["scene"] == "An empty floor."
+
+
+def test_a_click_carries_the_object_through_the_clip(server, shot, tmp_path):
+    frame = next(iter(render_shot(160, 96, 5, 3)))
+    ys, xs = np.nonzero(cv2.erode((frame.quadmask == 0).astype(np.uint8), np.ones((5, 5), np.uint8)))
+    middle = len(ys) // 2
+    clicks = (ClickSpec(1001, float(xs[middle]), float(ys[middle])),)
+    with server.client() as client:
+        resolved = ShotFile("plate.%04d.exr", masks=MaskFile(clicks=clicks)).resolve(shot)
+        manifest = client.run("click", resolved, tmp_path / "out")
+    assert len(manifest.frames) == 5
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [({"segmenter": "magic"}, "no segmenter"), ({"options": {"grwo": 3}}, "grwo")],
+)
+def test_what_does_not_exist_is_told_by_its_name(server, shot, matted, tmp_path, masks, message):
+    with server.client() as client, pytest.raises((EngineUnavailable, JobError), match=message):
+        client.run(f"slip-{message.split()[0]}", job(shot, matted, **masks), tmp_path / "out")
+
+
+def test_an_inverted_or_empty_matte_is_refused(server, shot, tmp_path):
+    for number in range(1001, 1006):
+        cv2.imwrite(str(tmp_path / f"matte.{number}.png"), np.zeros((96, 160), np.uint8))
+    with server.client() as client, pytest.raises(Exception, match="black on every frame"):
+        client.run("empty", job(shot, tmp_path), tmp_path / "out")
+
+
+def test_a_matte_of_another_format_is_refused_by_its_frame(server, shot, tmp_path):
+    for number in range(1001, 1006):
+        cv2.imwrite(str(tmp_path / f"matte.{number}.png"), np.full((90, 160), 255, np.uint8))
+    with server.client() as client, pytest.raises(Exception, match="display window") as caught:
+        client.run("format", job(shot, tmp_path), tmp_path / "out")
+    assert caught.value.details["frame"] == 1001
+
+
+def test_a_job_waits_for_its_quadmask_to_be_approved_over_a_restart(shot, matted, tmp_path):
+    with RunningServer(tmp_path / "data") as running:
+        resolved = job(shot, matted)
+        resolved = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, stop="review"))
+        with running.client() as client:
+            client.deliver("job", resolved)
+            wait_until(lambda: client.status("job")[0].state == "review", "the review")
+            masks = client.download("job", tmp_path / "masks")
+            assert {file.name for file in masks.files} >= {"analysis.json", "quadmask.png"}
+            assert masks.frames[0].name == "quadmask.1001.exr"
+        running.kill()
+        running.start()
+        with running.client() as client:
+            assert client.status("job")[0].state == "review"
+            assert client.approve("job").state in ("queued", "running")
+            client.wait("job")
+            assert client.approve("job").state == "done"  # twice is once
+            result = client.download("job", tmp_path / "out")
+            assert result.frames[0].name == "plate.1001.exr"
+            assert client.metrics()["stages_done.reason"] == 1
+            client.run("plain", job(shot, matted), tmp_path / "plain")
+            with pytest.raises(JobError, match="does not wait"):
+                client.approve("plain")
+
+
+def test_a_job_in_review_can_be_cancelled_and_holds_no_worker(shot, matted, tmp_path):
+    with RunningServer(tmp_path / "data") as running, running.client() as client:
+        resolved = job(shot, matted)
+        waiting = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, stop="review"))
+        client.deliver("waiting", waiting)
+        wait_until(lambda: client.status("waiting")[0].state == "review", "the review")
+        client.run("other", resolved, tmp_path / "other")
+        assert client.cancel("waiting").state == "cancelled"

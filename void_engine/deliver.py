@@ -1,0 +1,139 @@
+"""What a job gives back, and the review of a quadmask: its frames, an overlay to look at, the analysis to edit.
+
+Promises: a file has its name only when it is whole. Must not: compute what is delivered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import OpenEXR
+from void_client.digest import sha256_file
+
+from void_engine.colour import display
+from void_engine.contact_sheet import COLOURS, contact_sheet
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Window
+from void_engine.masking import ANALYSIS, REGIONS
+from void_engine.plates.clip import FileClip
+from void_engine.stages import Observer, StageResult
+
+MASK_NAME = "quadmask.{:04d}.exr"
+SHEET, MOVIE = "quadmask.png", "overlay.mp4"
+_SHOWN = 6  # frames on the sheet
+_WIDE = 960  # of the movie, at most
+_REGIONS = {"primary": (REMOVE, OVERLAP), "overlap": (OVERLAP,), "affected": (AFFECTED, OVERLAP), "keep": (KEEP,)}
+
+
+@dataclass(frozen=True)
+class DeliveredFrame:
+    number: int
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class DeliveredFile:
+    path: Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """``facts``: plain data for the manifest. ``files``: what is no frame."""
+
+    frames: tuple[DeliveredFrame, ...]
+    facts: dict[str, Any]
+    files: tuple[DeliveredFile, ...] = ()
+
+
+def deliver_masks(
+    clip: FileClip, quadmask: StageResult, said: dict[str, Any], folder: Path, observer: Observer
+) -> Delivered:
+    """Quadmask EXRs (R is the coded value, ``void_quadmask.*`` the regions), sheet, overlay movie and analysis."""
+    observer.stage("deliver", "running", quadmask.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    count = len(clip.numbers)
+    frames = []
+    for position, number in enumerate(clip.numbers):
+        observer.check()
+        path = folder / MASK_NAME.format(number)
+        _write_mask(path, clip.quadmask(position), clip.canvas, clip.header(position).display_window)
+        frames.append(DeliveredFrame(number, path, sha256_file(path), path.stat().st_size))
+        observer.progress("deliver", position + 1, count, f"frame {number}")
+    made = [_sheet(clip, folder), *_movie(clip, folder, observer)]
+    for name in (ANALYSIS, REGIONS):
+        source = quadmask.folder / name
+        if source.is_file():
+            (folder / name).write_bytes(source.read_bytes())
+            made.append(folder / name)
+    observer.stage("deliver", "done", quadmask.key)
+    files = tuple(DeliveredFile(path, sha256_file(path), path.stat().st_size) for path in made)
+    return Delivered(tuple(frames), {"quadmask": quadmask.key, "replaced": quadmask.facts["replaced"], **said}, files)
+
+
+def _write_mask(path: Path, mask: Quadmask, canvas: Window, shown: Window) -> None:
+    channels = {"R": (mask.astype(np.float32) / np.float32(255)).astype(np.float16)}
+    for name, levels in _REGIONS.items():
+        channels[f"void_quadmask.{name}"] = np.isin(mask, levels).astype(np.float16)
+    header = {
+        "compression": OpenEXR.ZIP_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        "dataWindow": _box(canvas),
+        "displayWindow": _box(shown),
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    with OpenEXR.File(header, channels) as file:
+        file.write(str(temporary))
+    temporary.replace(path)
+
+
+def _box(window: Window) -> Any:
+    return (
+        np.array([window.x0, window.y0], np.int32),
+        np.array([window.x1, window.y1], np.int32),
+    )
+
+
+def _sheet(clip: FileClip, folder: Path) -> Path:
+    count = len(clip.numbers)
+    chosen = sorted({round(i * (count - 1) / max(1, _SHOWN - 1)) for i in range(_SHOWN)})
+    plates = [clip.plate(position) for position in chosen]
+    masks = [clip.quadmask(position) for position in chosen]
+    return contact_sheet([("plate", plates), ("quadmask", masks)], folder / SHEET)
+
+
+def _movie(clip: FileClip, folder: Path, observer: Observer) -> list[Path]:
+    """The plate under the quadmask's colours, H.264, 12 frames a second; none where PyAV is not installed."""
+    try:
+        import av
+    except ImportError:
+        return []
+    height, width = clip.canvas.height, clip.canvas.width
+    scale = min(1.0, _WIDE / max(height, width))
+    size = (max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2))
+    path = folder / MOVIE
+    with av.open(str(path), "w") as movie:
+        stream = movie.add_stream("libx264", rate=12, options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
+        for position in range(len(clip.numbers)):
+            observer.check()
+            picture = av.VideoFrame.from_ndarray(overlay(clip, position, size), format="rgb24")
+            movie.mux(stream.encode(picture))
+        movie.mux(stream.encode(None))
+    return [path]
+
+
+def overlay(clip: FileClip, position: int, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(H, W, 3) sRGB at ``size`` (width, height): the regions' colours over the plate, half transparent."""
+    plate = cv2.resize(display.to_display(clip.plate(position)), size, interpolation=cv2.INTER_AREA) * 255.0
+    mask = cv2.resize(clip.quadmask(position), size, interpolation=cv2.INTER_NEAREST)
+    for value, (_, colour) in COLOURS.items():
+        if value != KEEP:
+            plate[mask == value] = 0.5 * plate[mask == value] + 0.5 * np.array(colour, np.float32)
+    return np.asarray(plate.astype(np.uint8))

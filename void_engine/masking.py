@@ -1,0 +1,293 @@
+"""The stages that work out a quadmask: segment → reason → quadmask. `work_out` gives their order.
+
+Promises: each stage is cached under the hash of its inputs, so that another reasoner keeps the mattes and another grow
+keeps the reasoning; a reasoner that fails leaves a quadmask of the object alone, and a warning. Must not: know engines.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
+from void_client.job import MaskSpec
+
+from void_engine.interface import KEEP, OVERLAP, Host, Quadmask, Window
+from void_engine.plates.atomic import write_atomically
+from void_engine.plates.clip import FileClip
+from void_engine.quadmask import policy_options
+from void_engine.quadmask.policy import QuadmaskPolicy, combined
+from void_engine.reasoning import Analysis, Reasoner, ReasonRequest
+from void_engine.reasoning.analysis_json import analysis_from_json, analysis_to_json
+from void_engine.reasoning.interface import PRIMARY
+from void_engine.segmentation import Box, Click, ClipPictures, Mattes, MatteStore, Prompt, Segmenter
+from void_engine.segmentation.read_matte import read_matte
+from void_engine.stages import Context, StageCache, StageResult
+
+log = logging.getLogger(__name__)
+
+ANALYSIS, REGIONS = "analysis.json", "regions.json"
+_VERSION = 1  # of these stages: raised whenever their results change
+_ALONE = "none"  # the reasoner that is left when the chosen one could not
+
+
+@dataclass(frozen=True)
+class WorkedOut:
+    """``stage``: the quadmask's. ``folder`` holds `ANALYSIS` and `REGIONS`; ``warnings`` are for the artist."""
+
+    stage: StageResult
+    analysis: Analysis
+    warnings: tuple[str, ...]
+
+    def quadmask(self, position: int) -> Quadmask:
+        levels = cv2.imread(str(self.stage.folder / _name(position)), cv2.IMREAD_GRAYSCALE)
+        if levels is None:
+            raise JobFailed("A stored quadmask cannot be read.", hint="Run the job again.")
+        return np.asarray(levels, np.uint8)
+
+
+def check_reasoners(host: Host) -> dict[str, str]:
+    """Name → what keeps it from working here, or "". Sends nothing."""
+    found = {}
+    for name in ("motion", "gemini", "openai", "manual"):
+        try:
+            _reasoner(name, None, host)
+            found[name] = ""
+        except (EngineUnavailable, JobError) as problem:
+            found[name] = str(problem)
+    return found
+
+
+def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callable[[str], Path], cache: StageCache,
+             host: Host) -> WorkedOut:  # fmt: skip
+    """The quadmask from what the artist said. Raises as the segmenter, the reasoner and the policy do."""
+    options = policy_options.read_options(spec.options)
+    segmenter = _segmenter(spec.segmenter)
+    pictures = ClipPictures(clip, ingest.folder / "proxies")
+    segment = cache.run(
+        "segment",
+        [_VERSION, segmenter.name, segmenter.version, ingest.facts["plate"], _said(spec)],
+        lambda context: _segment(segmenter, spec, clip, pictures, locate, context),
+    )
+    reason = _reason_or_fall_back(spec, clip, pictures, segment, cache, host)
+    analysis = analysis_from_json((reason.folder / ANALYSIS).read_text(encoding="utf-8"))
+    mattes = _Layered(_mattes(reason.folder, clip), _mattes(segment.folder, clip))
+    stage = cache.run(
+        "quadmask",
+        [_VERSION, reason.key, vars(options)],
+        lambda context: _quadmask(analysis, mattes, clip, options, context),
+    )
+    return WorkedOut(stage, analysis, (*reason.facts["warnings"], *analysis.warnings))
+
+
+# --- segment
+
+
+def _said(spec: MaskSpec) -> Any:
+    return [
+        [vars(click) for click in spec.clicks],
+        [vars(box) for box in spec.boxes],
+        [[ref.number, ref.sha256] for ref in spec.mattes],
+    ]
+
+
+def _segmenter(name: str) -> Segmenter:
+    if name == "track":
+        from void_engine.segmentation.track import TrackSegmenter
+
+        return TrackSegmenter()
+    raise EngineUnavailable(f"There is no segmenter {name!r}.", hint="There is: track.", details={"key": "segmenter"})
+
+
+def _segment(
+    segmenter: Segmenter,
+    spec: MaskSpec,
+    clip: FileClip,
+    pictures: ClipPictures,
+    locate: Callable[[str], Path],
+    context: Context,
+) -> dict[str, Any]:
+    """Facts: per frame its number and the confidence of the object's matte."""
+    store = _mattes(context.folder, clip)
+    prompt = _prompt(spec, clip, locate)
+    if set(prompt.mattes) == set(range(len(clip.numbers))) and not (prompt.clicks or prompt.boxes):
+        for position, matte in prompt.mattes.items():  # the artist has said it all
+            store.write(PRIMARY, position, matte, 1.0)
+            context.progress(position + 1, len(clip.numbers))
+    else:
+        segmenter.segment(pictures, (prompt,), store, context.progress)
+    confidence = [
+        [number, round(store.confidence(PRIMARY, position), 4)] for position, number in enumerate(clip.numbers)
+    ]
+    return {"confidence": confidence}
+
+
+def _prompt(spec: MaskSpec, clip: FileClip, locate: Callable[[str], Path]) -> Prompt:
+    positions = {number: position for position, number in enumerate(clip.numbers)}
+    display = clip.header(0).display_window
+    dx, dy = display.x0 - clip.canvas.x0, display.y0 - clip.canvas.y0
+    clicks = tuple(Click(positions[c.frame], c.x + dx, c.y + dy, c.positive) for c in spec.clicks)
+    boxes = tuple(Box(positions[b.frame], b.x0 + dx, b.y0 + dy, b.x1 + dx, b.y1 + dy) for b in spec.boxes)
+    mattes = {
+        positions[ref.number]: read_matte(
+            locate(ref.sha256), frame=ref.number, display=_window(clip, ref.number), canvas=clip.canvas
+        )
+        for ref in spec.mattes
+    }
+    if mattes and not (clicks or boxes) and not any(matte.any() for matte in mattes.values()):
+        raise FrameError(
+            "The matte is black on every frame.",
+            hint="In a matte white is the object: is it inverted, or in another channel than alpha and R?",
+            details={"input": "matte", "frame": spec.mattes[0].number},
+        )
+    return Prompt(PRIMARY, clicks, boxes, mattes)
+
+
+def _window(clip: FileClip, number: int) -> Window:
+    return clip.header(clip.numbers.index(number)).display_window
+
+
+def _mattes(folder: Path, clip: FileClip) -> MatteStore:
+    return MatteStore(folder / "mattes", (clip.canvas.height, clip.canvas.width))
+
+
+# --- reason
+
+
+def _reason_or_fall_back(
+    spec: MaskSpec, clip: FileClip, pictures: ClipPictures, segment: StageResult, cache: StageCache, host: Host
+) -> StageResult:
+    """The chosen reasoner, then the fallback, then nobody: the object alone. Each failure is a warning."""
+    names = [spec.reasoner, *([spec.fallback] if spec.fallback else [])]
+    warnings: list[str] = []
+    for name in names:
+        try:
+            return _reason(name, warnings, spec, clip, pictures, segment, cache, host)
+        except Cancelled:
+            raise
+        except EngineUnavailable as problem:
+            if not spec.fallback and name == spec.reasoner:
+                raise  # it was never able to: the artist must choose
+            warnings.append(f"The reasoner {name} could not be used: {problem}")
+        except (JobFailed, RetryableError) as problem:
+            warnings.append(f"The reasoner {name} failed: {problem}")
+        log.warning("%s", warnings[-1])
+    warnings.append("Nobody reasoned about what the object causes: the quadmask holds the object alone.")
+    return _reason(_ALONE, warnings, spec, clip, pictures, segment, cache, host)
+
+
+def _reason(
+    name: str,
+    warnings: list[str],
+    spec: MaskSpec,
+    clip: FileClip,
+    pictures: ClipPictures,
+    segment: StageResult,
+    cache: StageCache,
+    host: Host,
+) -> StageResult:
+    reasoner = _reasoner(name, spec, host)
+
+    def work(context: Context) -> dict[str, Any]:
+        mattes = _Layered(_mattes(context.folder, clip), _mattes(segment.folder, clip))
+        request = ReasonRequest(pictures, clip.numbers, mattes, context.scratch, spec.words)
+        analysis = reasoner.reason(request, context.progress)
+        write_atomically(context.folder / ANALYSIS, [analysis_to_json(analysis).encode()])
+        return {"warnings": warnings, "reasoner": name, "asked": dict(getattr(reasoner, "facts", {}))}
+
+    return cache.run("reason", [_VERSION, name, reasoner.version, segment.key, spec.words, warnings], work)
+
+
+def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
+    """Raises ``EngineUnavailable`` where it cannot work here, or must not."""
+    answers = host.cache / "answers" if host.cache is not None else None
+    text = spec.analysis if spec is not None else ""
+    if text or name in ("manual", _ALONE):
+        from void_engine.reasoning.manual import ManualReasoner
+
+        return ManualReasoner(analysis_from_json(text)) if text and name != _ALONE else ManualReasoner()
+    if name == "motion":
+        from void_engine.reasoning.motion import MotionReasoner
+
+        return MotionReasoner()
+    if name not in ("gemini", "openai"):
+        raise EngineUnavailable(
+            f"There is no reasoner {name!r}.",
+            hint="There is: motion, gemini, openai, manual.",
+            details={"key": "reasoner"},
+        )
+    from void_engine.reasoning.gemini import DEFAULT_MODEL, GeminiReasoner
+    from void_engine.reasoning.openai_compatible import OpenAIReasoner
+
+    asking: GeminiReasoner | OpenAIReasoner
+    if name == "gemini":
+        asking = GeminiReasoner(model=host.gemini_model or DEFAULT_MODEL, answers=answers)
+    else:
+        asking = OpenAIReasoner(base_url=host.reasoner_url, model=host.reasoner_model, answers=answers)
+    if asking.cloud and not host.allow_cloud:
+        raise EngineUnavailable(
+            f"The reasoner {name} sends pictures out of the building, and this server forbids it.",
+            hint="Choose `motion`, or an `openai` endpoint inside the building.",
+            details={"key": "reasoner"},
+        )
+    asking.check()
+    return asking
+
+
+class _Layered:
+    """``Mattes`` of a stage that reads those of the stage before."""
+
+    def __init__(self, own: MatteStore, before: MatteStore) -> None:
+        self._own, self._before = own, before
+
+    def has(self, name: str, position: int) -> bool:
+        return self._own.has(name, position) or self._before.has(name, position)
+
+    def write(self, name: str, position: int, matte: Any, confidence: float = 1.0) -> None:
+        self._own.write(name, position, matte, confidence)
+
+    def read(self, name: str, position: int) -> Any:
+        return (self._own if self._own.has(name, position) else self._before).read(name, position)
+
+    def confidence(self, name: str, position: int) -> float:
+        return (self._own if self._own.has(name, position) else self._before).confidence(name, position)
+
+
+# --- quadmask
+
+
+def _quadmask(
+    analysis: Analysis,
+    mattes: Mattes,
+    clip: FileClip,
+    options: policy_options.PolicyOptions,
+    context: Context,
+) -> dict[str, Any]:
+    """One PNG a frame. Facts: as for a supplied quadmask, per frame its number, pixels to remove, pixels replaced."""
+    size = (clip.canvas.height, clip.canvas.width)
+    policy = QuadmaskPolicy(analysis, mattes, clip.numbers, size, options)
+    replaced, explained = [], []
+    for position, number in enumerate(clip.numbers):
+        regions = policy.regions(position)
+        mask = combined(regions, options, first=position == 0)
+        done, data = cv2.imencode(".png", mask)
+        if not done:
+            raise JobFailed(f"The quadmask of frame {number} could not be stored.")
+        write_atomically(context.folder / _name(position), [data.tobytes()])
+        replaced.append([number, int(np.count_nonzero(mask <= OVERLAP)), int(np.count_nonzero(mask != KEEP))])
+        explained.append({"frame": number, "regions": {name: int(np.count_nonzero(r)) for name, r in regions.items()}})
+        context.progress(position + 1, len(clip.numbers), f"frame {number}")
+    text = json.dumps(explained, indent=1)
+    write_atomically(context.folder / REGIONS, [text.encode()])
+    write_atomically(context.folder / ANALYSIS, [analysis_to_json(analysis).encode()])
+    return {"replaced": replaced}
+
+
+def _name(position: int) -> str:
+    return f"quadmask.{position:06d}.png"

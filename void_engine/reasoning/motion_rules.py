@@ -1,0 +1,275 @@
+"""What the things that move had to do with the object: collisions, pushes, carrying, resting on it.
+
+Promises: pure functions of what was seen; every finding has a reason in words, a confidence, and says what cannot be
+known. Must not: read pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from void_engine.cleanplate.pixels import Box, Mask
+from void_engine.reasoning.analysis import Category
+from void_engine.reasoning.motion_measure import mapped
+from void_engine.reasoning.motion_things import Sighting, Thing, Track
+
+CUES = ("rests", "collides", "pushed", "carried", "shadow", "reflection")
+
+_LASTED = 3  # frames of own motion: less may be noise
+_AT_EDGE = 0.5  # of its motion hanging together with the picture's edge: it moves by its own will, or is the world
+_SWERVED = 0.4  # of its speed: a change of velocity by more, when it touches, is a collision
+_SHADES = 0.35  # of what it newly covers only darkens: a shadow
+_TRAVEL = 0.6  # of its own size: a thing that moved less has not gone anywhere
+_STRAIGHT = 0.35  # of the way walked: net travel; water and leaves come and go
+_FALL_SECONDS = 0.4  # from a hand's width to a table's height: the best guess where nothing tells
+_WITHIN = 4  # frames over which a velocity is measured
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing affected, or (``belonging``) one that goes with the object. Positions and proxy pixels throughout."""
+
+    cue: str
+    noun: str
+    why: str
+    first: int
+    last: int
+    confidence: float
+    mask: Callable[[int], Mask]
+    category: Category = "physical"
+    belonging: bool = False
+    will_move: bool = False
+    movement: str = ""
+    path: tuple[tuple[int, float, float], ...] = ()
+    warning: str = ""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it was found by its motion, which nobody sees in a clip's first frame."""
+        return self.category == "physical" or self.movement != ""
+
+
+def judge(track: Track, object_boxes: list[Box | None], rate: float, cues: frozenset[str]) -> list[Finding]:
+    """Findings, the surest first. ``object_boxes``: by position, None where the object is away."""
+    scene = _Scene(track, object_boxes, rate)
+    found: list[Finding] = []
+    for thing in track.things:
+        for cue, rule in _RULES:
+            if cue in cues and _credible(thing, apart=cue == "shadow"):
+                findings = rule(scene, thing)
+                found.extend(findings)
+                if findings:
+                    break
+    return sorted(found, key=lambda each: (-each.confidence, each.first))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    track: Track
+    object_boxes: list[Box | None]
+    rate: float
+
+    @property
+    def last(self) -> int:
+        return len(self.track.chain) - 1
+
+    def thing(self, key: int) -> Callable[[int], Mask]:
+        empty = np.zeros(self.track.size, np.bool_)
+        return lambda position: self.track.masks(position).get(key, empty)
+
+    def placed(self, position: int, steady: tuple[float, float]) -> tuple[float, float]:
+        """A steady place (frame 0's pixels) in that frame's pixels."""
+        return mapped(steady, np.asarray(np.linalg.inv(self.track.chain[position]), np.float64))
+
+    def inside(self, place: tuple[float, float]) -> bool:
+        height, width = self.track.size
+        return 0 <= place[0] < width and 0 <= place[1] < height
+
+
+def _credible(thing: Thing, apart: bool) -> bool:
+    moved = thing.moved
+    if len(moved) < _LASTED or not (apart or any(seen.touching for seen in thing.sightings)):
+        return False
+    return float(np.mean([seen.edge for seen in moved])) < _AT_EDGE
+
+
+def _darkens(scene: _Scene, thing: Thing) -> list[Finding]:
+    """It goes where the object goes, and only darkens what it passes over: a shadow, touching the object or not."""
+    shades = [seen.shade for seen in thing.moved if seen.shade >= 0]
+    if len(shades) < _LASTED or np.mean(shades) < _SHADES:
+        return []
+    seen = thing.moved
+    pairs = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if b.position == a.position + 1]
+    own = np.array([np.subtract(b.steady, a.steady) for a, b in pairs])
+    objects = np.array([np.subtract(b.object_steady, a.object_steady) for a, b in pairs])
+    if len(pairs) < _LASTED or np.linalg.norm(objects, axis=1).mean() < 0.5:
+        return []
+    # Along the ground a shadow may run faster or slower than the object, but never the other way.
+    along = float((own * objects).sum() / max(1e-6, float((objects**2).sum())))
+    strays = np.linalg.norm(own - along * objects, axis=1).mean()
+    if not 0.4 < along < 2.5 or strays > np.linalg.norm(own, axis=1).mean():
+        return []
+    why = "It moves as the object moves, and only darkens what it passes over."
+    return [Finding("shadow", "shadow of the object", why, thing.sightings[0].position, thing.sightings[-1].position,
+                    0.7, scene.thing(thing.key), category="artifact", movement="It goes with the object.")]  # fmt: skip
+
+
+def _rests(scene: _Scene, thing: Thing) -> list[Finding]:
+    """It moves inside, on or in front of an object that stands still, and stays there: the object holds it up."""
+    moved = thing.moved
+    if np.mean([seen.inside for seen in moved]) < 0.5 or not _went_somewhere(moved):
+        return []
+    usual = float(np.median([seen.area for seen in moved]))
+    first = next(seen for seen in thing.sightings if seen.inside > 0.5 and seen.area > 0.5 * usual)
+    path = _fall(scene, thing, first)
+    return [
+        Finding(
+            cue="rests",
+            noun="thing inside the object",
+            why="It moves within the object's outline while the object stands, and stays there: the object holds it.",
+            first=first.position,
+            last=thing.sightings[-1].position,
+            confidence=0.6,
+            mask=scene.thing(thing.key),
+            will_move=True,
+            movement="Without the object it would fall to where the object stands, and come to rest there.",
+            path=path,
+            warning="How and where a thing that the object held would come to rest is a guess from its motion.",
+        )
+    ]
+
+
+def _fall(scene: _Scene, thing: Thing, first: Sighting) -> tuple[tuple[int, float, float], ...]:
+    """Accelerating, from where it meets the object down to the object's foot."""
+    box = scene.object_boxes[first.position]
+    if box is None:
+        return ()
+    half = float(np.median([seen.box[3] - seen.box[1] for seen in thing.moved])) / 2
+    x, start = first.place
+    down = max(0.0, box[3] - half - start)
+    frames = max(2, round(_FALL_SECONDS * (scene.rate or 24.0)))
+    steps = [min(scene.last, first.position + step) for step in range(frames + 1)]
+    path = [(position, x, start + down * ((position - first.position) / frames) ** 2) for position in steps]
+    foot = mapped(path[-1][1:], scene.track.chain[path[-1][0]])
+    path.append((scene.last, *scene.placed(scene.last, foot)))
+    return tuple(dict.fromkeys(path))
+
+
+def _collides(scene: _Scene, thing: Thing) -> list[Finding]:
+    """It came by itself, touched the object, and went another way: without the object it would have gone on."""
+    touch = _first_touch(thing)
+    before = [seen for seen in thing.moved if seen.position < touch.position and not seen.touching]
+    after = [seen for seen in thing.sightings if seen.position > touch.position][: 2 * _WITHIN]
+    if len(before) < _LASTED or len(after) < 2 or not _went_somewhere(before):
+        return []
+    came, went = _velocity(before[-_WITHIN:]), _velocity(after)
+    speed = float(np.hypot(*came))
+    if speed <= 0 or float(np.hypot(went[0] - came[0], went[1] - came[1])) < _SWERVED * speed:
+        return []
+    path = _straight_on(scene, touch, came)
+    return [
+        Finding(
+            cue="collides",
+            noun="thing that runs into the object",
+            why="It comes by its own motion, touches the object and changes its way at that moment.",
+            first=touch.position,
+            last=scene.last,
+            confidence=0.7,
+            mask=scene.thing(thing.key),
+            will_move=True,
+            movement="Without the object it would go on the way it came.",
+            path=path,
+            warning="The way that a thing would have gone on is drawn straight and at the speed it came with.",
+        )
+    ]
+
+
+def _straight_on(scene: _Scene, touch: Sighting, came: tuple[float, float]) -> tuple[tuple[int, float, float], ...]:
+    path: list[tuple[int, float, float]] = []
+    for position in range(touch.position, scene.last + 1):
+        ahead = position - touch.position
+        place = scene.placed(position, (touch.steady[0] + came[0] * ahead, touch.steady[1] + came[1] * ahead))
+        path.append((position, *place))
+        if not scene.inside(place):
+            break
+    return tuple(path)
+
+
+def _pushed(scene: _Scene, thing: Thing) -> list[Finding]:
+    """It begins to move when the object, itself moving, touches it: without the object it would have stayed."""
+    touch = _first_touch(thing)
+    begun = thing.moved[0]
+    came = [seen for seen in thing.moved if seen.position < touch.position and not seen.touching]
+    if len(came) >= _LASTED or abs(touch.position - begun.position) > 2 or begun.position < 2:
+        return []
+    stirring = [seen for seen in thing.sightings if abs(seen.position - begun.position) <= 2]
+    if max(seen.object_moves for seen in stirring) <= 0.5 or not _went_somewhere(thing.moved):
+        return []
+    stood = scene.thing(thing.key)(begun.position)
+    why = "It stood until the moving object touched it, and moves from then on."
+    return [
+        Finding("pushed", "thing that the object sets in motion", why, begun.position, scene.last, 0.65,
+                scene.thing(thing.key), will_move=True, movement="Without the object it would have stayed."),
+        Finding("pushed", "place where that thing stood", why + " This is where it would still be.",
+                begun.position, scene.last, 0.65, _standing(scene, stood, begun.position)),
+    ]  # fmt: skip
+
+
+def _standing(scene: _Scene, mask: Mask, at: int) -> Callable[[int], Mask]:
+    """``mask``, which belongs to position ``at``, as the camera sees it from another."""
+
+    def seen(position: int) -> Mask:
+        matrix = np.linalg.inv(scene.track.chain[position]) @ scene.track.chain[at]
+        size = (mask.shape[1], mask.shape[0])
+        return np.asarray(cv2.warpPerspective(mask.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0)
+
+    return seen
+
+
+def _carried(scene: _Scene, thing: Thing) -> list[Finding]:
+    """It touches the object and moves whenever the object does: part of it, or carried until it is let go."""
+    together = [seen for seen in thing.moved if seen.touching and seen.object_moves > 0.5]
+    if len(together) < _LASTED or not _went_somewhere(thing.moved) or thing.moved[0].position > together[0].position:
+        return []
+    apart = [seen for seen in thing.moved if not seen.touching and seen.position > together[-1].position]
+    mask = scene.thing(thing.key)
+    last = thing.sightings[-1].position
+    if len(apart) < _LASTED:
+        why = "It touches the object and moves only together with it, through the whole clip."
+        return [Finding("carried", "thing that moves with the object", why, thing.sightings[0].position, last, 0.45,
+                        mask, belonging=True, warning="Whether what moves with the object is its own or only held "
+                        "cannot be told from motion: it is removed with the object.")]  # fmt: skip
+    why = "It moves together with the object while they touch, and by itself after."
+    return [Finding("carried", "thing that the object carries", why, thing.sightings[0].position, last, 0.5, mask,
+                    will_move=True, movement="Without the object it would not be where it is.",
+                    warning="Where a carried thing would be without the object cannot be known.")]  # fmt: skip
+
+
+def _first_touch(thing: Thing) -> Sighting:
+    return next(seen for seen in thing.sightings if seen.touching)
+
+
+def _went_somewhere(moved: list[Sighting]) -> bool:
+    steps = [np.subtract(b.steady, a.steady) for a, b in zip(moved, moved[1:], strict=False)]
+    if not steps:
+        return False
+    net = float(np.linalg.norm(np.sum(steps, axis=0)))
+    walked = float(sum(np.linalg.norm(step) for step in steps))
+    size = float(np.sqrt(np.median([seen.area for seen in moved])))
+    return net > _TRAVEL * size and net > _STRAIGHT * walked
+
+
+def _velocity(seen: list[Sighting]) -> tuple[float, float]:
+    """Pixels a frame, by least squares."""
+    times = np.array([each.position for each in seen], np.float64)
+    places = np.array([each.steady for each in seen], np.float64)
+    times -= times.mean()
+    slope = (times[:, None] * (places - places.mean(axis=0))).sum(axis=0) / max(1e-9, float((times**2).sum()))
+    return float(slope[0]), float(slope[1])
+
+
+_RULES = (("shadow", _darkens), ("rests", _rests), ("collides", _collides), ("pushed", _pushed), ("carried", _carried))

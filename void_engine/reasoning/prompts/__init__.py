@@ -1,0 +1,1 @@
+"""Prompts, as data: one file a version. A change is a new version."""
