@@ -56,6 +56,9 @@ $(DEV)/.done: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install $(PIP_FLAGS) --editable '.[server,engine,reasoning,dev]'
+	# Meta's SAM 2: built against the torch that is there; it names torchvision, which must never be here, and works without.
+	$(DEV)/bin/pip install $(PIP_FLAGS) hydra-core iopath tqdm
+	SAM2_BUILD_CUDA=0 $(DEV)/bin/pip install $(PIP_FLAGS) --no-build-isolation --no-deps sam2==1.1.0
 	touch $@
 
 $(DEMO)/.done: $(INPUTS)

@@ -68,7 +68,7 @@ def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callab
              host: Host) -> WorkedOut:  # fmt: skip
     """The quadmask from what the artist said. Raises as the segmenter, the reasoner and the policy do."""
     options = policy_options.read_options(spec.options)
-    segmenter = _segmenter(spec.segmenter)
+    segmenter = _segmenter(spec.segmenter, host)
     pictures = ClipPictures(clip, ingest.folder / "proxies")
     segment = cache.run(
         "segment",
@@ -97,12 +97,21 @@ def _said(spec: MaskSpec) -> Any:
     ]
 
 
-def _segmenter(name: str) -> Segmenter:
+def _segmenter(name: str, host: Host) -> Segmenter:
+    """Raises ``EngineUnavailable`` where its packages or weights are missing."""
     if name == "track":
         from void_engine.segmentation.track import TrackSegmenter
 
         return TrackSegmenter()
-    raise EngineUnavailable(f"There is no segmenter {name!r}.", hint="There is: track.", details={"key": "segmenter"})
+    if name in ("sam2", "sam2-meta"):
+        from void_engine.models.sam2_folder import find_sam2
+        from void_engine.segmentation.sam2 import Sam2Segmenter
+
+        backend = "meta" if name == "sam2-meta" else "transformers"
+        return Sam2Segmenter(find_sam2(host.models), backend=backend, device=host.device)
+    raise EngineUnavailable(
+        f"There is no segmenter {name!r}.", hint="There is: track, sam2, sam2-meta.", details={"key": "segmenter"}
+    )
 
 
 def _segment(

@@ -18,7 +18,7 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser("models", help="the models of the engine `void`: fetch, verify, list")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     fetch = actions.add_parser("fetch", help="bring the models from the hub into a folder; goes on where it stopped")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help="which (all): see `void models list`")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="which (base and void): see `void models list`")
     fetch.add_argument("--accept-licences", action="store_true", help="you have read the licences and accept them")
     fetch.add_argument("--all", action="store_true", help="optional files, too: the base's own transformer (11 GB)")
     fetch.set_defaults(run=_fetch)

@@ -43,7 +43,7 @@ def _add_mask_arguments(command: argparse.ArgumentParser) -> None:
     masks.add_argument("--not-click", action="append", default=[], metavar=at, help="a point beside the object")
     masks.add_argument("--box", action="append", default=[], metavar="FRAME:X0,Y0,X1,Y1", help="a box around it")
     masks.add_argument("--matte", help="the object's own matte, white inside, on any of the plate's frames")
-    masks.add_argument("--segmenter", help="what carries it through the clip (track)")
+    masks.add_argument("--segmenter", help="what carries it through the clip: track, sam2 (track)")
     masks.add_argument("--reasoner", help="who says what it causes: motion, gemini, openai, manual (motion)")
     masks.add_argument("--fallback", help="the reasoner that takes over where the first cannot")
     masks.add_argument("--words", help="what you know of the object and of what it does")

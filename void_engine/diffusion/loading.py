@@ -68,7 +68,8 @@ def load_transformer(base: Path, checkpoint: Path, dtype: torch.dtype, device: t
     state: Tensors = {}
     for name, tensor in _tensors(checkpoint):
         value = _widened(tensor, _base_projection(base)) if old and name == _PROJ else tensor
-        state[name] = value.to(device=device, dtype=dtype)
+        # A copy: where the bytes of a mapped file lie in memory changes the last bits of what is computed.
+        state[name] = value.to(device=device, dtype=dtype, copy=True)
     model.load_state_dict(state, strict=True, assign=True)
     return model.eval().requires_grad_(False)
 

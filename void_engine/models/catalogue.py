@@ -43,7 +43,8 @@ class ModelFile:
 class Model:
     """``revision``: a full commit SHA; empty where not known: the first fetch resolves and records it.
 
-    ``folder``: where its files go in the models' folder; empty for the folder itself.
+    ``folder``: where its files go in the models' folder; empty for the folder itself. ``extra``: the engine runs
+    without it; fetched only when named.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Model:
     folder: str
     files: tuple[ModelFile, ...]
     licence: Licence
+    extra: bool = False
 
     def wanted(self, everything: bool = False) -> tuple[ModelFile, ...]:
         return tuple(file for file in self.files if everything or not file.optional)
@@ -148,13 +150,28 @@ VOID = Model(
     licence=_APACHE,
 )
 
-CATALOGUE: tuple[Model, ...] = (BASE, VOID)
+SAM2 = Model(
+    name="sam2",
+    purpose="SAM 2.1, the segmenter sam2: masks from clicks, boxes and mattes; the segmenter track needs no model",
+    repository="facebook/sam2.1-hiera-base-plus",
+    # No stored page of this repository shows its revision, its files or their digests: the first fetch takes the hub's.
+    revision="",
+    folder="sam2.1-hiera-base-plus",
+    # That these two files are there: the documentation of transformers 5.23 (model_doc/sam2_video.md and the classes'
+    # own docstrings) loads the sam2.1-hiera repositories with `from_pretrained`. Size of the weights at second hand:
+    # 80.8 million numbers of 4 bytes; huggingface.co/fofr/comfyui/tree/main/sam2 shows 323 MB for a copy.
+    files=(ModelFile("config.json", 2 * KB), ModelFile("model.safetensors", 323 * MB)),
+    licence=_APACHE,
+    extra=True,
+)
+
+CATALOGUE: tuple[Model, ...] = (BASE, VOID, SAM2)
 
 
 def choose(names: Sequence[str], catalogue: Sequence[Model] = CATALOGUE) -> tuple[Model, ...]:
-    """The named models, all of them where none is named. Raises ``InputError`` for a name that is not there."""
+    """The named models; all but the extra ones where none is named. Raises ``InputError`` for an unknown name."""
     known = {model.name: model for model in catalogue}
     for name in names:
         if name not in known:
             raise InputError(f"There is no model called {name!r}.", hint=f"Known are: {', '.join(known)}.")
-    return tuple(known[name] for name in dict.fromkeys(names)) or tuple(catalogue)
+    return tuple(known[name] for name in dict.fromkeys(names)) or tuple(model for model in catalogue if not model.extra)
