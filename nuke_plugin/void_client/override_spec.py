@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from .frame_ref import FrameRef
 
@@ -106,3 +107,7 @@ class OverrideSpec:
             raise ValueError(f"an override has more than {_MAX_SHAPES} shapes")
         if self.matte and tuple(ref.number for ref in self.matte) != self.frames:
             raise ValueError("an override's matte has other frames than the override")
+
+    def content(self) -> dict[str, Any]:
+        """Plain data of all that decides pixels: for hashes."""
+        return asdict(replace(self, label=""))
