@@ -17,7 +17,8 @@ from void_client.digest import sha256_file
 from void_engine.colour import display
 from void_engine.contact_sheet import COLOURS, contact_sheet
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Window
-from void_engine.masking import ANALYSIS, REGIONS
+from void_engine.masking import ANALYSIS
+from void_engine.overriding import REGIONS
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Observer, StageResult
 

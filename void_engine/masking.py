@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
 from void_client.job import MaskSpec
 
 from void_engine.interface import KEEP, OVERLAP, Host, Quadmask, Window
+from void_engine.overriding import REGIONS, Overrides, faults_of, png_name, read_png, write_png
 from void_engine.plates.atomic import write_atomically
 from void_engine.plates.clip import FileClip
 from void_engine.quadmask import policy_options
+from void_engine.quadmask.override import record, spoken
 from void_engine.quadmask.policy import QuadmaskPolicy, combined
 from void_engine.reasoning import Analysis, Reasoner, ReasonRequest
 from void_engine.reasoning.analysis_json import analysis_from_json, analysis_to_json
@@ -32,8 +33,8 @@ from void_engine.stages import Context, StageCache, StageResult
 
 log = logging.getLogger(__name__)
 
-ANALYSIS, REGIONS = "analysis.json", "regions.json"
-_VERSION = 1  # of these stages: raised whenever their results change
+ANALYSIS = "analysis.json"
+_VERSION = 2  # of these stages: raised whenever their results change
 _ALONE = "none"  # the reasoner that is left when the chosen one could not
 
 
@@ -46,10 +47,7 @@ class WorkedOut:
     warnings: tuple[str, ...]
 
     def quadmask(self, position: int) -> Quadmask:
-        levels = cv2.imread(str(self.stage.folder / _name(position)), cv2.IMREAD_GRAYSCALE)
-        if levels is None:
-            raise JobFailed("A stored quadmask cannot be read.", hint="Run the job again.")
-        return np.asarray(levels, np.uint8)
+        return read_png(self.stage.folder / png_name(position))
 
 
 def check_reasoners(host: Host) -> dict[str, str]:
@@ -65,7 +63,7 @@ def check_reasoners(host: Host) -> dict[str, str]:
 
 
 def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callable[[str], Path], cache: StageCache,
-             host: Host) -> WorkedOut:  # fmt: skip
+             host: Host, overrides: Overrides) -> WorkedOut:  # fmt: skip
     """The quadmask from what the artist said. Raises as the segmenter, the reasoner and the policy do."""
     options = policy_options.read_options(spec.options)
     segmenter = _segmenter(spec.segmenter, host)
@@ -80,10 +78,11 @@ def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callab
     mattes = _Layered(_mattes(reason.folder, clip), _mattes(segment.folder, clip))
     stage = cache.run(
         "quadmask",
-        [_VERSION, reason.key, vars(options)],
-        lambda context: _quadmask(analysis, mattes, clip, options, context),
+        [_VERSION, reason.key, vars(options), *overrides.key],
+        lambda context: _quadmask(spec, analysis, mattes, clip, options, overrides, context),
     )
-    return WorkedOut(stage, analysis, (*reason.facts["warnings"], *analysis.warnings))
+    warnings = (*reason.facts["warnings"], *analysis.warnings, *overrides.warnings(stage.facts["faults"]))
+    return WorkedOut(stage, analysis, warnings)
 
 
 # --- segment
@@ -272,10 +271,12 @@ class _Layered:
 
 
 def _quadmask(
+    spec: MaskSpec,
     analysis: Analysis,
     mattes: Mattes,
     clip: FileClip,
     options: policy_options.PolicyOptions,
+    overrides: Overrides,
     context: Context,
 ) -> dict[str, Any]:
     """One PNG a frame. Facts: as for a supplied quadmask, per frame its number, pixels to remove, pixels replaced."""
@@ -284,19 +285,15 @@ def _quadmask(
     replaced, explained = [], []
     for position, number in enumerate(clip.numbers):
         regions = policy.regions(position)
-        mask = combined(regions, options, first=position == 0)
-        done, data = cv2.imencode(".png", mask)
-        if not done:
-            raise JobFailed(f"The quadmask of frame {number} could not be stored.")
-        write_atomically(context.folder / _name(position), [data.tobytes()])
+        sure = mattes.confidence(PRIMARY, position)
+        said = spoken(spec, number, reasoner=analysis.reasoner, confidence=sure)
+        done = overrides.apply(position, regions, said)
+        mask = done.lock(combined(done.regions, options, first=position == 0))
+        write_png(context.folder / png_name(position), mask, number)
         replaced.append([number, int(np.count_nonzero(mask <= OVERLAP)), int(np.count_nonzero(mask != KEEP))])
-        explained.append({"frame": number, "regions": {name: int(np.count_nonzero(r)) for name, r in regions.items()}})
+        explained.append(record(number, done, {name: int(np.count_nonzero(r)) for name, r in regions.items()}))
         context.progress(position + 1, len(clip.numbers), f"frame {number}")
     text = json.dumps(explained, indent=1)
     write_atomically(context.folder / REGIONS, [text.encode()])
     write_atomically(context.folder / ANALYSIS, [analysis_to_json(analysis).encode()])
-    return {"replaced": replaced}
-
-
-def _name(position: int) -> str:
-    return f"quadmask.{position:06d}.png"
+    return {"replaced": replaced, "faults": faults_of(explained)}

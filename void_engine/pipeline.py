@@ -25,10 +25,11 @@ from void_client.job import FrameRef, JobSpec
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
 from void_engine.compositing import composite, generated_matte
-from void_engine.deliver import Delivered, DeliveredFrame, deliver_masks
+from void_engine.deliver import Delivered, DeliveredFile, DeliveredFrame, deliver_masks
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest, Host
 from void_engine.masking import work_out
+from void_engine.overriding import REGIONS, Overrides, override_supplied, png_name, read_png
 from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
@@ -95,7 +96,7 @@ def run_job(
             [_VERSIONS["restore"], generate.key, [ref.sha256 for ref in spec.plate.frames], attributes],
             lambda context: _restore(clip, spec.plate.layer, generate.folder, attributes, context),
         )
-        return _deliver(spec, restore, {**_facts(engine, generate, attributes), **said}, folders, observer)
+        return _deliver(spec, restore, quadmask, {**_facts(engine, generate, attributes), **said}, folders, observer)
 
 
 # --- stages
@@ -129,10 +130,17 @@ def _quadmask_of(
     spec: JobSpec, clip: FileClip, ingest: StageResult, locate: Locate, cache: StageCache, host: Host
 ) -> tuple[FileClip, StageResult, dict[str, Any]]:
     """The clip with its quadmask, supplied or worked out; that stage; and what the manifest tells of it."""
+    overrides = Overrides(spec.overrides, clip, locate)
+    if spec.masks is None and spec.overrides:
+        inputs = [_VERSIONS["quadmask"], ingest.facts["quadmask"], *overrides.key]
+        stage = cache.run("quadmask", inputs, lambda context: override_supplied(clip, overrides, context))
+        retouched = clip.with_quadmask(lambda position: read_png(stage.folder / png_name(position)))
+        retouched.check_quadmask()
+        return retouched, stage, {"warnings": overrides.warnings(stage.facts["faults"])}
     if spec.masks is None:
         inputs = [_VERSIONS["quadmask"], ingest.facts["quadmask"]]
         return clip, cache.run("quadmask", inputs, lambda context: _quadmask(clip, context)), {}
-    worked_out = work_out(spec.masks, clip, ingest, locate, cache, host)
+    worked_out = work_out(spec.masks, clip, ingest, locate, cache, host, overrides)
     masked = clip.with_quadmask(worked_out.quadmask)
     masked.check_quadmask()
     said = {
@@ -178,9 +186,10 @@ def _restore(
 
 
 def _deliver(
-    spec: JobSpec, restore: StageResult, facts: dict[str, Any], folders: Folders, observer: Observer
-) -> Delivered:
-    """The frames into the job's folder, under their names only when whole."""
+    spec: JobSpec, restore: StageResult, quadmask: StageResult, facts: dict[str, Any], folders: Folders,
+    observer: Observer,
+) -> Delivered:  # fmt: skip
+    """The frames into the job's folder, under their names only when whole; and where the quadmask came from."""
     observer.stage("deliver", "running", restore.key)
     folders.result.mkdir(parents=True, exist_ok=True)
     frames = []
@@ -191,8 +200,12 @@ def _deliver(
         _link_or_copy(source, path)
         frames.append(DeliveredFrame(ref.number, path, sha256_file(path), path.stat().st_size))
         observer.progress("deliver", step, len(spec.plate.frames), "")
+    told = [folders.result / REGIONS] if (quadmask.folder / REGIONS).is_file() else []
+    for path in told:
+        _link_or_copy(quadmask.folder / path.name, path)
     observer.stage("deliver", "done", restore.key)
-    return Delivered(tuple(frames), facts)
+    files = tuple(DeliveredFile(path, sha256_file(path), path.stat().st_size) for path in told)
+    return Delivered(tuple(frames), facts, files)
 
 
 # --- parts

@@ -18,12 +18,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from . import schema
-from .digest import check_digest, sha256_data, sha256_file
+from .digest import sha256_data, sha256_file
 from .errors import FrameError, InputError, JobError
+from .frame_ref import FrameRef as FrameRef
+from .override_spec import MAX_OVERRIDES, OverrideSpec
+from .overrides import Prepared, beside, read
 from .sequence import FramePattern, parse_frames, resolve_frames
 
 SPEC_VERSION = 1
-_NO_STOP = ("stop", "")
+_NOT_SAID: tuple[tuple[str, Any], ...] = (("stop", ""), ("overrides", []))
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _JOB_ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -33,24 +36,6 @@ def check_job_id(text: str) -> str:
     if not _JOB_ID.match(text):
         raise JobError(f"{text[:80]!r} is not a job id.", hint="Use letters, digits, '.', '_' and '-'.")
     return text
-
-
-@dataclass(frozen=True)
-class FrameRef:
-    """One frame: its number in the plate, the SHA-256 of its file, the file's bytes. On the wire an array."""
-
-    __wire_array__ = True
-
-    number: int
-    sha256: str
-    size: int
-
-    def __post_init__(self) -> None:
-        check_digest(self.sha256)
-        if self.size < 1:
-            raise ValueError(f"frame {self.number} is empty")
-        if not -1_000_000 <= self.number <= 10_000_000:
-            raise ValueError(f"{self.number} is not a frame number")
 
 
 @dataclass(frozen=True)
@@ -153,6 +138,7 @@ class JobSpec:
     shot: str = ""
     masks: Optional[MaskSpec] = None
     stop: str = ""
+    overrides: tuple[OverrideSpec, ...] = ()
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -177,6 +163,11 @@ class JobSpec:
             strange = {frame.number for frame in self.masks.mattes} - plate
             if strange:
                 raise ValueError(f"the matte has frame {min(strange)}, which the plate does not have")
+        if len(self.overrides) > MAX_OVERRIDES:
+            raise ValueError(f"more than {MAX_OVERRIDES} overrides")
+        for override in self.overrides:
+            if not plate.issuperset(override.frames):
+                raise ValueError(f"the override {override.label} has a frame that the plate does not have")
 
     @classmethod
     def from_wire(cls, value: Any) -> JobSpec:
@@ -186,17 +177,20 @@ class JobSpec:
     def to_wire(self) -> dict[str, Any]:
         """What is not there is left out: a side that does not know of masks reads all other jobs."""
         return {
-            key: value for key, value in schema.dump(self).items() if value is not None and (key, value) != _NO_STOP
+            key: value
+            for key, value in schema.dump(self).items()
+            if value is not None and (key, value) not in _NOT_SAID
         }
 
     def content_hash(self) -> str:
         """SHA-256 of the canonical JSON of all that decides the pixels: the label is left out."""
-        return sha256_data(replace(self, shot="").to_wire())
+        unlabelled = tuple(replace(override, label="") for override in self.overrides)
+        return sha256_data(replace(self, shot="", overrides=unlabelled).to_wire())
 
     def frame_refs(self) -> tuple[FrameRef, ...]:
         masks = self.quadmask.frames if self.quadmask is not None else ()
         mattes = self.masks.mattes if self.masks is not None else ()
-        return self.plate.frames + masks + mattes
+        return self.plate.frames + masks + mattes + tuple(ref for each in self.overrides for ref in each.matte)
 
 
 @dataclass(frozen=True)
@@ -206,6 +200,7 @@ class Resolved:
     spec: JobSpec
     files: Mapping[str, Path]
     names: Mapping[tuple[str, int], Path]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,6 +257,7 @@ class ShotFile:
     shot: str = ""
     out: Optional[str] = None
     masks: Optional[MaskFile] = None
+    overrides: Optional[str] = None
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -280,7 +276,9 @@ class ShotFile:
             raise JobError(f"The shot file {path} cannot be read: {problem}.", details={"file": str(path)}) from problem
         except YAMLError as problem:
             raise JobError(f"The shot file {path} is not YAML: {problem}", details={"file": str(path)}) from problem
-        return schema.load(cls, value, where=f"shot file {path}", error=JobError)
+        shot = schema.load(cls, value, where=f"shot file {path}", error=JobError)
+        found = beside(path) if shot.overrides is None else None
+        return replace(shot, overrides=found.name) if found is not None else shot
 
     def resolve(self, base: Path, on_progress: Callable[[int, int], None] | None = None) -> Resolved:
         """Find and hash the files. Relative paths count from ``base``.
@@ -299,11 +297,19 @@ class ShotFile:
         if self.masks is not None and self.masks.matte is not None:
             matte = FramePattern.parse(self.masks.matte, base)
             names.update({("matte", n): matte.path(n) for n in frames if matte.path(n).is_file()})
+        prepared = Prepared()
+        if self.overrides:
+            sidecar = read(base / Path(self.overrides).expanduser())
+            prepared = sidecar.prepare(frames, supplied=self.quadmask is not None)
+        names.update(prepared.files)
         refs = _hash_frames(names, on_progress)
 
         def found(kind: str) -> tuple[FrameRef, ...]:
             return tuple(refs[key] for key in names if key[0] == kind)
 
+        masks = self.masks.resolve(found("matte"), base) if self.masks is not None else None
+        if masks is not None and prepared.words:
+            masks = replace(masks, words="\n".join(filter(None, (masks.words, prepared.words))))
         try:
             spec = JobSpec(
                 plate=PlateSpec(found("plate"), self.layer, self.colour_space),
@@ -312,11 +318,12 @@ class ShotFile:
                 prompt=self.prompt,
                 seed=self.seed,
                 shot=self.shot or plate.folder.resolve().name,
-                masks=self.masks.resolve(found("matte"), base) if self.masks is not None else None,
+                masks=masks,
+                overrides=prepared.specs(refs),
             )
         except ValueError as problem:
             raise JobError(f"The shot: {problem}.", hint="docs/artist.md tells how a shot is written.") from problem
-        return Resolved(spec, {refs[key].sha256: path for key, path in names.items()}, names)
+        return Resolved(spec, {refs[key].sha256: path for key, path in names.items()}, names, prepared.warnings)
 
 
 def _hash_frames(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from void_client import __version__
 from void_client.errors import Cancelled, VoidError
 
-from . import admin, jobs, local, models, support
+from . import admin, explain, jobs, local, models, support
 from .output import Output
 
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"void {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (local, jobs, admin, models, support):
+    for room in (local, jobs, admin, models, support, explain):
         room.add_commands(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="one JSON object a line on stdout, for machines")
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script."""
-    options = parser().parse_args(arguments)
+    options = parser().parse_args(explain.spelled_out(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

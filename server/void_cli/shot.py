@@ -22,6 +22,7 @@ def add_shot_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--plate", help='EXR sequence: "shot/plate.%%04d.exr" or "shot/plate.####.exr"')
     command.add_argument("--frames", help='frame range: "1001-1046"; all on disk without it')
     command.add_argument("--quadmask", help="quadmask sequence: 0 remove, 63 overlap, 127 affected, 255 keep")
+    command.add_argument("--overrides", help="a sidecar of overrides; without it void.yaml beside the shot file")
     _add_mask_arguments(command)
     command.add_argument("--engine", help="what makes the pixels (cleanplate)")
     command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the engine")
@@ -75,7 +76,7 @@ def open_client(options: argparse.Namespace) -> Client:
 
 def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
     """The shot that file and options describe, and the folder from which its paths count. Raises ``JobError``."""
-    names = ("plate", "frames", "quadmask", "engine", "layer", "colour_space", "prompt", "seed", "shot")
+    names = ("plate", "frames", "quadmask", "overrides", "engine", "layer", "colour_space", "prompt", "seed", "shot")
     given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.option:
         given["options"] = dict(_option(text) for text in options.option)
@@ -92,7 +93,7 @@ def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
             given["masks"] = masks
         return schema.load(ShotFile, given, where="command line", error=JobError), Path.cwd()
     base = options.shot_file.resolve().parent
-    for name in ("plate", "quadmask"):
+    for name in ("plate", "quadmask", "overrides"):
         if name in given:  # a path on the command line counts from where the command is typed
             given[name] = os.path.abspath(os.path.expanduser(given[name]))
     written = schema.dump(ShotFile.read(options.shot_file))
@@ -141,7 +142,10 @@ def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, Shot
     if not 0 <= options.priority <= 100:
         raise JobError(f"The priority {options.priority} is not between 0 and 100.")
     shot, base = shot_of(options)
-    return shot.resolve(base, lambda done, of: output.bar("hash", done, of)), shot, base
+    resolved = shot.resolve(base, lambda done, of: output.bar("hash", done, of))
+    for warning in resolved.warnings:
+        output.say(f"warning: {warning}", warning=warning)
+    return resolved, shot, base
 
 
 def _option(text: str) -> tuple[str, Any]:

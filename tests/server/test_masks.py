@@ -183,3 +183,29 @@ def test_a_job_in_review_can_be_cancelled_and_holds_no_worker(shot, matted, tmp_
         wait_until(lambda: client.status("waiting")[0].state == "review", "the review")
         client.run("other", resolved, tmp_path / "other")
         assert client.cancel("waiting").state == "cancelled"
+
+
+def test_a_sidecar_corrects_the_mask_and_explain_says_so(shot, matted, tmp_path):
+    folder = tmp_path / "shot"
+    folder.mkdir()
+    (folder / "shot.yaml").write_text(f"plate: {shot}/plate.%04d.exr\nmasks: {{matte: '{matted}/matte.%04d.png'}}\n")
+    (folder / "void.yaml").write_text(
+        "overrides:\n"
+        "  - {frames: 1002-1003, region: remove, mode: add, shape: {rectangle: [0, 0, 20, 10]}}\n"
+        "  - {frames: all, region: keep, mode: replace, shape: {rectangle: [100, 80, 160, 96]}}\n"
+        "  - {frames: 1001, regoin: remove, mode: add, shape: {rectangle: [0, 0, 5, 5]}}\n"
+    )
+    environment = {"VOID_CONFIG_DIR": str(tmp_path / "config"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = run_void("quadmask", folder / "shot.yaml", "--out", tmp_path / "masks", **environment)
+    assert done.returncode == 0, done.stderr
+    assert "void.yaml" in done.stderr + done.stdout  # the misspelt entry is told, and the others count
+    assert "regoin" in done.stderr + done.stdout
+    for number, removed in ((1001, False), (1002, True), (1003, True), (1004, False)):
+        image = oiio.ImageInput.open(str(tmp_path / "masks" / f"quadmask.{number}.exr"))
+        coded = image.read_image(format="float")[..., image.spec().channelnames.index("R")]
+        image.close()
+        assert bool((np.rint(coded[1:9, 1:19] * 255) <= 95).all()) is removed, number
+        assert (coded[81:95, 101:159] == 1).all()
+    explained = run_void("explain", tmp_path / "masks", "--frame", "1002", **environment)
+    assert explained.returncode == 0, explained.stderr
+    assert "void.yaml" in explained.stdout

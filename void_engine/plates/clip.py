@@ -142,7 +142,7 @@ class FileClip:
 
     def quadmask(self, position: int) -> Quadmask:
         """The quadmask, supplied (quantised) or worked out, on the canvas. Raises ``FrameError``."""
-        return self._cache.get(("quadmask", position), lambda: self._read_mask(position))
+        return self._cache.get(("quadmask", self._worked_out, position), lambda: self._read_mask(position))
 
     def check_quadmask(self) -> None:
         """Raises ``MaskError`` where no frame has a pixel to remove; reads masks until one has."""
