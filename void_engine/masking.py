@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
-from void_client.job import MaskSpec
+from void_client.job import FrameRef, MaskSpec
 
-from void_engine.interface import KEEP, OVERLAP, Host, Quadmask, Window
+from void_engine.interface import KEEP, OVERLAP, Host, Quadmask
 from void_engine.overriding import REGIONS, Overrides, faults_of, png_name, read_png, write_png
 from void_engine.plates.atomic import write_atomically
 from void_engine.plates.clip import FileClip
@@ -28,6 +28,7 @@ from void_engine.reasoning import Analysis, Reasoner, ReasonRequest
 from void_engine.reasoning.analysis_json import analysis_from_json, analysis_to_json
 from void_engine.reasoning.interface import PRIMARY
 from void_engine.segmentation import Box, Click, ClipPictures, Mattes, MatteStore, Prompt, Segmenter
+from void_engine.segmentation.interface import Matte
 from void_engine.segmentation.read_matte import read_matte
 from void_engine.stages import Context, StageCache, StageResult
 
@@ -123,13 +124,11 @@ def _segment(
 ) -> dict[str, Any]:
     """Facts: per frame its number and the confidence of the object's matte."""
     store = _mattes(context.folder, clip)
-    prompt = _prompt(spec, clip, locate)
-    if set(prompt.mattes) == set(range(len(clip.numbers))) and not (prompt.clicks or prompt.boxes):
-        for position, matte in prompt.mattes.items():  # the artist has said it all
-            store.write(PRIMARY, position, matte, 1.0)
-            context.progress(position + 1, len(clip.numbers))
+    said_all = {ref.number for ref in spec.mattes} == set(clip.numbers) and not (spec.clicks or spec.boxes)
+    if said_all:
+        _take_roto(spec, clip, locate, store, context)
     else:
-        segmenter.segment(pictures, (prompt,), store, context.progress)
+        segmenter.segment(pictures, (_prompt(spec, clip, locate),), store, context.progress)
     confidence = [
         [number, round(store.confidence(PRIMARY, position), 4)] for position, number in enumerate(clip.numbers)
     ]
@@ -142,23 +141,37 @@ def _prompt(spec: MaskSpec, clip: FileClip, locate: Callable[[str], Path]) -> Pr
     dx, dy = display.x0 - clip.canvas.x0, display.y0 - clip.canvas.y0
     clicks = tuple(Click(positions[c.frame], c.x + dx, c.y + dy, c.positive) for c in spec.clicks)
     boxes = tuple(Box(positions[b.frame], b.x0 + dx, b.y0 + dy, b.x1 + dx, b.y1 + dy) for b in spec.boxes)
-    mattes = {
-        positions[ref.number]: read_matte(
-            locate(ref.sha256), frame=ref.number, display=_window(clip, ref.number), canvas=clip.canvas
-        )
-        for ref in spec.mattes
-    }
+    mattes = {positions[ref.number]: _matte(ref, clip, locate) for ref in spec.mattes}
     if mattes and not (clicks or boxes) and not any(matte.any() for matte in mattes.values()):
-        raise FrameError(
-            "The matte is black on every frame.",
-            hint="In a matte white is the object: is it inverted, or in another channel than alpha and R?",
-            details={"input": "matte", "frame": spec.mattes[0].number},
-        )
+        raise _black(spec)
     return Prompt(PRIMARY, clicks, boxes, mattes)
 
 
-def _window(clip: FileClip, number: int) -> Window:
-    return clip.header(clip.numbers.index(number)).display_window
+def _take_roto(
+    spec: MaskSpec, clip: FileClip, locate: Callable[[str], Path], store: MatteStore, context: Context
+) -> None:
+    """The artist has said it all: a matte for every frame, one in memory at a time. Raises ``FrameError``."""
+    white = False
+    for position, ref in enumerate(spec.mattes):
+        matte = _matte(ref, clip, locate)
+        white = white or bool(matte.any())
+        store.write(PRIMARY, position, matte, 1.0)
+        context.progress(position + 1, len(clip.numbers), f"frame {ref.number}")
+    if not white:
+        raise _black(spec)
+
+
+def _matte(ref: FrameRef, clip: FileClip, locate: Callable[[str], Path]) -> Matte:
+    display = clip.header(clip.numbers.index(ref.number)).display_window
+    return read_matte(locate(ref.sha256), frame=ref.number, display=display, canvas=clip.canvas)
+
+
+def _black(spec: MaskSpec) -> FrameError:
+    return FrameError(
+        "The matte is black on every frame.",
+        hint="In a matte white is the object: is it inverted, or in another channel than alpha and R?",
+        details={"input": "matte", "frame": spec.mattes[0].number},
+    )
 
 
 def _mattes(folder: Path, clip: FileClip) -> MatteStore:
@@ -206,10 +219,20 @@ def _reason(
         mattes = _Layered(_mattes(context.folder, clip), _mattes(segment.folder, clip))
         request = ReasonRequest(pictures, clip.numbers, mattes, context.scratch, spec.words)
         analysis = reasoner.reason(request, context.progress)
-        write_atomically(context.folder / ANALYSIS, [analysis_to_json(analysis).encode()])
+        write_atomically(context.folder / ANALYSIS, [_checked(name, analysis).encode()])
         return {"warnings": warnings, "reasoner": name, "asked": dict(getattr(reasoner, "facts", {}))}
 
     return cache.run("reason", [_VERSION, name, reasoner.version, segment.key, spec.words, warnings], work)
+
+
+def _checked(name: str, analysis: Analysis) -> str:
+    """As JSON that can be read again. Raises ``JobFailed``: then the fallback takes over."""
+    try:
+        text = analysis_to_json(analysis)
+        analysis_from_json(text)
+    except (JobError, ValueError) as problem:
+        raise JobFailed(f"It gave an analysis that cannot be used: {problem}") from problem
+    return text
 
 
 def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:

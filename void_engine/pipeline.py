@@ -89,7 +89,7 @@ def run_job(
             ],
             lambda context: engine.generate(clip, request, _clean_frames(context.folder, clip), context),
         )
-        attributes = _attributes(spec, engine, options, identity, ingest, quadmask)
+        attributes = _attributes(spec, request, engine, identity, ingest, quadmask)
         restore = cache.run(
             "restore",
             # The plate's files, not its pixels only: metadata comes back, too.
@@ -236,8 +236,8 @@ def _soft_edge_px(clip: FileClip) -> float:
 
 def _attributes(
     spec: JobSpec,
+    request: GenerateRequest,
     engine: Engine,
-    options: dict[str, Any],
     identity: dict[str, str],
     ingest: StageResult,
     quadmask: StageResult,
@@ -247,10 +247,10 @@ def _attributes(
         "void/engine": engine.name,
         "void/engineVersion": engine.version,
         "void/version": __version__,
-        "void/seed": str(spec.seed),
-        "void/prompt": spec.prompt,
+        "void/seed": str(request.seed),
+        "void/prompt": request.prompt,
         "void/colourSpace": spec.plate.colour_space,
-        "void/options": ", ".join(f"{key}={value}" for key, value in sorted(options.items())),
+        "void/options": ", ".join(f"{key}={value}" for key, value in sorted(request.options.items())),
         "void/plate": sha256_data(ingest.facts["plate"]),
         "void/quadmask": quadmask.key,
     }
