@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 _NEEDED = ("torch", "diffusers", "transformers", "accelerate", "sentencepiece", "safetensors")
 _CACHE_BYTES = 4_000_000_000
-_SAVE_EVERY = 5  # steps
+# Steps between saves: a kill costs one step at most. A cache starts anew at each save, so it is given room to work.
+_SAVE_EVERY, _SAVE_EVERY_CACHED = 1, 5
 # How long the stages take, roughly, in thousandths of a pass: for one bar that moves evenly.
 _SHARES = {"read": 40, "load": 20, "text": 20, "encode": 60, "noise": 30, "denoise": 780, "decode": 50}
 
@@ -187,7 +188,8 @@ class _Work:
             overlap_frames=options.overlap_frames,
             seed=self._request.seed,
         )
-        extras = Extras(motion=motion, callback=self._bar.progress, resume=Resume(folder, _SAVE_EVERY))
+        every = _SAVE_EVERY_CACHED if options.first_block_cache else _SAVE_EVERY
+        extras = Extras(motion=motion, callback=self._bar.progress, resume=Resume(folder, every))
         generated = pipeline.generate(frames, masks, request, extras)
         finished.put("latents", number, {"latents": generated.latents})
         return pipeline, generated

@@ -137,7 +137,7 @@ class VoidPipeline:
 
         ``init_latents`` (1, F, 16, h, w) and ``inpaint_noise`` (1, 3, T', H, W) replace the seed's noise. Pass 2 starts
         from noise that follows ``motion``, pass 1's frames as uint8. ``resume`` names a folder in which the run is
-        saved every 5 steps (or a `Resume`), and from which it goes on.
+        saved after every step (or a `Resume`), and from which it goes on.
 
         ``callback`` is told of all progress and may raise to cancel. Raises ``JobError`` for bad input, ``JobFailed``
         where the device's memory is too small.
@@ -148,7 +148,7 @@ class VoidPipeline:
         )  # fmt: skip
         extras = Extras(
             _tensor(init_latents), _tensor(inpaint_noise), motion, callback or silent, preview_every,
-            _resume(resume), trace,
+            _resume(resume, 1 if self.speed.first_block_cache is None else 5), trace,
         )  # fmt: skip
         generated = self.generate(video, quadmask, request, extras)
         frames = np.empty((generated.frames, height, width, 3), np.float32)
@@ -226,7 +226,7 @@ def _tensor(value: torch.Tensor | Array | None) -> torch.Tensor | None:
     return torch.from_numpy(np.asarray(value)) if isinstance(value, np.ndarray) else value
 
 
-def _resume(value: Resume | str | os.PathLike[str] | None) -> Resume | None:
+def _resume(value: Resume | str | os.PathLike[str] | None, every: int) -> Resume | None:
     if value is None or isinstance(value, Resume):
         return value
     folder = Path(value)
@@ -238,7 +238,7 @@ def _resume(value: Resume | str | os.PathLike[str] | None) -> Resume | None:
             hint="Choose another folder for resume, or run without it.",
             details={"file": str(folder), "key": "resume"},
         ) from problem
-    return Resume(folder)
+    return Resume(folder, every)
 
 
 def _stamp(base: Path) -> str:

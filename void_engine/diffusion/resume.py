@@ -30,7 +30,7 @@ class Resume:
     """``folder`` is this run's own and must be there; the state is saved after every ``every`` steps."""
 
     folder: Path
-    every: int = 5
+    every: int = 1
 
     def due(self, step: int, steps: int) -> bool:
         return step % self.every == 0 and step < steps
