@@ -205,7 +205,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """`MaskSpec` as people write it. ``matte``: a pattern, or one file's path, on any of the plate's frames;
+    """`MaskSpec` as people write it. ``matte``: a frame pattern, any of the plate's frames may be there;
     ``analysis``: a path."""
 
     clicks: tuple[ClickSpec, ...] = ()
