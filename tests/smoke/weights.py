@@ -373,6 +373,8 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    # A shell that runs this in the background has SIGINT ignored, and the product would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     trial = Trial(read_options(arguments))
     trial.work.mkdir(parents=True)
     try:
