@@ -174,6 +174,7 @@ def test_a_run_killed_while_it_saves_has_the_state_before(pipe, tmp_path, monkey
     assert calls == STEPS - EVERY
 
 
+@pytest.mark.slow
 def test_a_fresh_interpreter_goes_on_too(pipe, tiny, prompts, tmp_path):
     """Nothing in a run's key depends on the process, such as the hashes of strings."""
     stopped_after(pipe, tmp_path, 5)

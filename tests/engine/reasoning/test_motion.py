@@ -163,7 +163,10 @@ def test_the_same_answer_after_a_cancelled_run_and_no_second_measuring(tmp_path:
     assert len(measured) == 20
 
 
-@pytest.mark.parametrize("name", ["lime", "moving_ball", "BigBen"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("lime", marks=pytest.mark.slow), pytest.param("moving_ball", marks=pytest.mark.slow), "BigBen"],
+)
 def test_real_shots_have_what_people_see_in_them(tmp_path: Path, name: str) -> None:
     if shots_folder() is None:
         pytest.skip("the real shots are not here")

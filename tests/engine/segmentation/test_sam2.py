@@ -150,6 +150,7 @@ def _held() -> tuple[int, int]:
     return len(found), sum(stores.values())
 
 
+@pytest.mark.slow
 def test_memory_is_flat_on_a_long_clip(segmenter, tmp_path):
     count = 300 if "transformers" in segmenter.version else 150  # the same code prunes; each frame takes its time
     seen: dict[int, tuple[int, int]] = {}
