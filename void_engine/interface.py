@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 RGB = npt.NDArray[np.float32]  # (H, W, 3), the plate's working space, scene-linear unless told otherwise
 Quadmask = npt.NDArray[np.uint8]  # (H, W), values 0 remove, 63 overlap, 127 affected, 255 keep
+Mask = npt.NDArray[np.bool_]  # (H, W)
 Valid = npt.NDArray[np.bool_]  # (H, W), True where the plate has a pixel
 
 REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255

@@ -17,9 +17,9 @@ import numpy as np
 from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
 from void_client.job import FrameRef, MaskSpec
 
+from void_engine.atomic import write_atomically
 from void_engine.interface import KEEP, OVERLAP, Host, Quadmask
 from void_engine.overriding import REGIONS, Overrides, faults_of, png_name, read_png, write_png
-from void_engine.plates.atomic import write_atomically
 from void_engine.plates.clip import FileClip
 from void_engine.quadmask import policy_options
 from void_engine.quadmask.override import record, spoken

@@ -17,9 +17,8 @@ from void_client.errors import JobFailed
 from void_client.overrides import FrameRef, OverrideSpec, Word
 from void_client.sequence import format_frames
 
-from void_engine.cleanplate.pixels import Mask
-from void_engine.interface import KEEP, OVERLAP, Quadmask
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
+from void_engine.interface import KEEP, OVERLAP, Mask, Quadmask
 from void_engine.plates.clip import FileClip
 from void_engine.quadmask.override import Overridden, Place, apply, decoded, record, spoken
 from void_engine.segmentation.interface import Matte

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from void_client.digest import sha256_data
-from void_client.errors import DiskFull
+from void_client.errors import DiskFull, is_no_room
 
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 
 DONE = "done.json"
-_NO_ROOM = (28, 122)  # ENOSPC, EDQUOT
 
 
 class Observer(Protocol):
@@ -93,7 +92,7 @@ class StageCache:
             shutil.rmtree(folder / "scratch", ignore_errors=True)
             write_atomically(folder / DONE, [json.dumps(facts, sort_keys=True).encode()])
         except OSError as problem:
-            if problem.errno not in _NO_ROOM:
+            if not is_no_room(problem):
                 raise
             raise _disk_full(name) from problem
         self._observer.stage(name, "done", key)

@@ -37,6 +37,7 @@ two facts that callers act on: ``retryable`` and the process's ``exit_code``.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -180,6 +181,11 @@ class WorkerDied(JobFailed):
 class Cancelled(VoidError):
     code = "cancelled"
     exit_code = 5
+
+
+def is_no_room(problem: OSError) -> bool:
+    """Whether the system refused to write because the disk, or the user's share of it, is full."""
+    return problem.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
 
 
 def _tree(root: type[VoidError]) -> Iterator[type[VoidError]]:

@@ -14,11 +14,18 @@ from typing import Any
 
 from . import schema
 from .digest import check_digest, sha256_file
-from .errors import DigestMismatch, DiskFull, InputError
+from .errors import DigestMismatch, DiskFull, InputError, is_no_room
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
-_NO_ROOM = (28, 122)  # ENOSPC, EDQUOT
+
+
+def _check_file(name: str, sha256: str, size: int) -> None:
+    check_digest(sha256)
+    if not _NAME.match(name):
+        raise ValueError(f"{name[:80]!r} is not a plain file name")
+    if size < 1:
+        raise ValueError(f"{name} is empty")
 
 
 @dataclass(frozen=True)
@@ -31,11 +38,7 @@ class ResultFrame:
     size: int
 
     def __post_init__(self) -> None:
-        check_digest(self.sha256)
-        if not _NAME.match(self.name):
-            raise ValueError(f"{self.name[:80]!r} is not a plain file name")
-        if self.size < 1:
-            raise ValueError(f"{self.name} is empty")
+        _check_file(self.name, self.sha256, self.size)
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,7 @@ class ResultFile:
     size: int
 
     def __post_init__(self) -> None:
-        check_digest(self.sha256)
-        if not _NAME.match(self.name):
-            raise ValueError(f"{self.name[:80]!r} is not a plain file name")
-        if self.size < 1:
-            raise ValueError(f"{self.name} is empty")
+        _check_file(self.name, self.sha256, self.size)
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def fsync_folder(folder: Path) -> None:
 
 def as_disk_full(problem: OSError, path: Path) -> Exception:
     """``DiskFull`` for "no space left" and "quota exceeded", else the problem itself."""
-    if problem.errno not in _NO_ROOM:
+    if not is_no_room(problem):
         return problem
     return DiskFull(
         f"The disk is full: {path} could not be written.",

@@ -30,8 +30,6 @@ from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
 
 _START_S = 60.0
 _HOST = ("devices", "models", "memory")
-# What a private server takes from the environment: how this machine runs engines, not where a server is.
-_HOST_VARIABLES = tuple(f"VOID_SERVER_{key}" for key in ("DEVICES", "MODELS", "MEMORY", "ATTENTION", "COMPILE_BLOCKS"))
 
 
 def add_commands(commands: Any) -> None:
@@ -219,6 +217,8 @@ def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] =
 
     Raises ``ServerUnreachable``.
     """
+    from void_server.settings import HOST_KEYS, PREFIX
+
     data.mkdir(parents=True, exist_ok=True)
     connection = data / CONNECTION_FILE
     connection.unlink(missing_ok=True)
@@ -227,7 +227,9 @@ def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] =
     for root in share_roots:
         command += ["--share-root", root]
     command += host
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("VOID_SERVER_") or k in _HOST_VARIABLES}
+    # From the environment it takes how this machine runs engines, not where a server is.
+    kept = {PREFIX + key.upper() for key in ("devices", *HOST_KEYS)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in kept}
     log_path = data / "output.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -190,15 +190,14 @@ class Scheduler:
 
     def _check_reasoner(self, spec: JobSpec) -> None:
         """Told at submit, not hours later. A job with a fallback goes on, and says so in its result."""
-        known: dict[str, str] = {}
-        for worker in self.workers:
-            known.update({name: why for name, why in worker.reasoners.items() if not known.get(name, "no") == ""})
-        if spec.masks is None or spec.masks.fallback or spec.masks.analysis or not known:
+        asked = [worker.reasoners for worker in self.workers if worker.reasoners]  # none, before one is ready
+        if spec.masks is None or spec.masks.fallback or spec.masks.analysis or not asked:
             return
-        problem = known.get(spec.masks.reasoner, f"There is no reasoner {spec.masks.reasoner!r}.")
-        if problem:
+        unknown = f"There is no reasoner {spec.masks.reasoner!r}."
+        problems = [reasoners.get(spec.masks.reasoner, unknown) for reasoners in asked]
+        if all(problems):  # one worker that can is enough
             raise EngineUnavailable(
-                problem,
+                problems[0],
                 hint="Or name another in the shot's masks: `fallback: motion` goes on without it.",
                 details={"key": "reasoner"},
             )

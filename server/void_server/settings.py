@@ -11,6 +11,7 @@ PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
 _ENGINES = ("models", "memory", "attention", "compile_blocks")
 _REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model")
+HOST_KEYS = (*_ENGINES, *_REASONERS)  # how a machine runs engines and reasoners, wherever its server is
 _DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
 
@@ -79,7 +80,7 @@ class ServerSettings:
     @property
     def host(self) -> dict[str, str | bool]:
         """What the workers' engines are told."""
-        return {key: getattr(self, key) for key in (*_ENGINES, *_REASONERS)}
+        return {key: getattr(self, key) for key in HOST_KEYS}
 
     @property
     def root(self) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
-from void_client.errors import DigestMismatch, DiskFull, JobError, PathRefused, StoreFull
+from void_client.errors import DigestMismatch, DiskFull, JobError, PathRefused, StoreFull, is_no_room
 from void_client.manifest import fsync_folder
 
 from .journal import Journal
@@ -253,7 +253,7 @@ def _name(partial: Path, final: Path, right: bool) -> None:
 
 
 def _as_disk_full(problem: OSError) -> Exception:
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_no_room(problem):
         return DiskFull("The server's disk is full.", hint="Make room on the server, or run `void gc`.")
     if problem.errno in (errno.ENOENT, errno.EACCES):
         return PathRefused(f"The server cannot read {problem.filename}.", hint="The frames are sent instead.")

@@ -26,8 +26,8 @@ from exr_samples import (
 )
 from void_client.errors import DiskFull, FrameError, InputError
 
+from void_engine.atomic import write_atomically
 from void_engine.plates import PlateFrame, pixel_digest, read_frame, write_frame
-from void_engine.plates.atomic import write_atomically
 
 
 def _frame(tmp_path: Path, **header: object) -> PlateFrame:
@@ -277,7 +277,7 @@ def test_a_file_written_follows_the_umask(tmp_path: Path) -> None:
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 def chunks():
     yield b"x" * 100_000
     os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from void_client.errors import InputError, RetryableError
 
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

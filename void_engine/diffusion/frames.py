@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from void_client.errors import JobError
 
 from void_engine.diffusion.geometry import mirrored
-from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask
+from void_engine.quadmask import quantise, resized
 
 Mode = Literal["production", "upstream"]
 _UPSTREAM_EDGES = torch.tensor([31.0, 95.0, 191.0])
 _LEVELS = torch.tensor([REMOVE, OVERLAP, AFFECTED, KEEP], dtype=torch.float32)
 _MIDDLE = 127.0 / 255.0
-COVERED = 0.25  # of a model's pixel: from there on a region owns it
 
 
 class Frames(Protocol):
@@ -62,9 +62,10 @@ class ModelClip:
     def mask(self, index: int) -> torch.Tensor:
         """(H, W) in [0, 1], in four levels, at ``index`` of the padded clip. Raises ``JobError``."""
         position = mirrored(index, self.frames)
-        frame = torch.from_numpy(_mask_frame(self.quadmask[position], position))
-        resize = _area_levels if self.mode == "upstream" else _region_levels
-        return (255.0 - resize(frame, (self.height, self.width))) / 255.0
+        frame = _mask_frame(self.quadmask[position], position)
+        size = (self.height, self.width)
+        levels = _area_levels(frame, size) if self.mode == "upstream" else _region_levels(frame, size)
+        return (255.0 - levels) / 255.0
 
     def condition(self, mask: torch.Tensor) -> torch.Tensor:
         """The levels that the model learned: remove and overlap 1, affected 127/255, keep 0.
@@ -142,7 +143,7 @@ def _video_frame(frame: npt.NDArray[Any], position: int) -> npt.NDArray[np.float
     return values.copy() if not values.flags.writeable else values
 
 
-def _mask_frame(frame: npt.NDArray[Any], position: int) -> npt.NDArray[np.float32]:
+def _mask_frame(frame: npt.NDArray[Any], position: int) -> Quadmask:
     if frame.ndim != 2 or frame.dtype != np.uint8 or 0 in frame.shape:
         raise _bad(
             "quadmask",
@@ -150,7 +151,7 @@ def _mask_frame(frame: npt.NDArray[Any], position: int) -> npt.NDArray[np.float3
             f"is {frame.dtype} of shape {frame.shape}",
             "Quadmasks are uint8 (height, width): 0 remove, 63 overlap, 127 affected, 255 keep.",
         )
-    return frame.astype(np.float32)
+    return frame
 
 
 def _bad(what: str, position: int, fault: str, hint: str) -> JobError:
@@ -163,21 +164,11 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape[:2])
 
 
-def _area_levels(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def _area_levels(mask: Quadmask, size: tuple[int, int]) -> torch.Tensor:
     """Upstream's: averages are cut at 31, 95 and 191, so that an edge from 0 to 255 grows rings of 63 and 127."""
-    mean = F.interpolate(mask[None, None], size, mode="area")[0, 0]
+    mean = F.interpolate(torch.from_numpy(mask.astype(np.float32))[None, None], size, mode="area")[0, 0]
     return _LEVELS[torch.bucketize(mean, _UPSTREAM_EDGES)]
 
 
-def _region_levels(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Each region is resized by itself, the one that matters more lies above: no level is made up at edges.
-
-    From a quarter of its area on a pixel belongs to the region: rather a little more of the object than a rim of it.
-    """
-    level = torch.bucketize(mask, _UPSTREAM_EDGES)
-    result = torch.full(size, float(KEEP))
-    for index, value in ((2, AFFECTED), (1, OVERLAP), (0, REMOVE)):
-        share = (level <= index).to(torch.float32)[None, None]
-        covered = F.interpolate(share, size, mode="area")[0, 0] >= COVERED
-        result[covered] = float(value)
-    return result
+def _region_levels(mask: Quadmask, size: tuple[int, int]) -> torch.Tensor:
+    return torch.from_numpy(resized(quantise(mask), size).astype(np.float32))

@@ -96,6 +96,11 @@ def ramps(windows: tuple[Window, ...]) -> tuple[Weights, ...]:
     )
 
 
+def window_tokens(latents: int, height: int, width: int) -> int:
+    """Of the transformer, for a window of ``latents`` at this size in pixels."""
+    return latents // PATCH * (height // SIZE_STEP) * (width // SIZE_STEP)
+
+
 def check_size(height: int, width: int) -> None:
     """Raises ``JobError`` where the model cannot work at this size."""
     for name, value in (("height", height), ("width", width)):

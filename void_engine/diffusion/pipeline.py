@@ -19,7 +19,7 @@ from void_client.errors import InputError
 
 from void_engine.diffusion.cache import TensorCache
 from void_engine.diffusion.frames import Frames, Mode
-from void_engine.diffusion.geometry import PATCH, SIZE_STEP, SPATIAL, latent_frames
+from void_engine.diffusion.geometry import SPATIAL, latent_frames, window_tokens
 from void_engine.diffusion.loading import adds_condition_noise, load_transformer, load_vae
 from void_engine.diffusion.memory import Residency, is_out_of_memory
 from void_engine.diffusion.progress import Callback, Progress, silent
@@ -172,15 +172,13 @@ class VoidPipeline:
         encoded = run.encode()
         start = run.initial_noise()
         latents = run.denoise(start, encoded, embeds)
-        return Generated(
-            latents, clip.padded if request.mode == "upstream" else clip.frames, tuple(self.residency.notes), run.trace
-        )
+        return Generated(latents, clip.padded if request.mode == "upstream" else clip.frames, run.trace)
 
     def warm_up(self, height: int, width: int, window_frames: int = 85, guidance_scale: float = 1.0) -> None:
         """Compile and choose kernels for windows of this size on zeros, before anybody waits. Raises ``JobError``."""
         request = Request("", height=height, width=width, window_frames=window_frames, guidance=guidance_scale)
         windows = request.windows(latent_frames(window_frames))
-        tokens = windows[0].length // PATCH * (height // SIZE_STEP) * (width // SIZE_STEP)
+        tokens = window_tokens(windows[0].length, height, width)
         self.residency.settle(self.memory, tokens * (2 if guidance_scale > 1.0 else 1), height * width)
         with self.residency.using_transformer() as transformer:
             sampler = Sampler(transformer, windows, self.residency.device, self.residency.dtype, self.speed)

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from void_engine.atomic import write_atomically
 from void_engine.diffusion.sampling import Denoising
-from void_engine.plates.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from void_engine.diffusion import noise, preview
 from void_engine.diffusion.frames import Frames, ModelClip, check_clip, check_motion, sized
 from void_engine.diffusion.geometry import (
     LATENT_CHANNELS,
-    PATCH,
     SPATIAL,
     TEMPORAL,
     even_windows,
     latent_frames,
     mirrored,
+    window_tokens,
 )
 from void_engine.diffusion.loading import load_scheduler
 from void_engine.diffusion.progress import Callback, Progress, silent
@@ -46,7 +46,6 @@ class Generated:
 
     latents: torch.Tensor
     frames: int
-    notes: tuple[str, ...] = ()
     trace: Tensors = field(default_factory=dict)
 
 
@@ -79,10 +78,9 @@ class Run:
     @property
     def tokens(self) -> int:
         """That go through the transformer together, for `Residency.settle`."""
-        side = SPATIAL * PATCH
-        grid = (self._request.height // side) * (self._request.width // side)
         copies = 2 if self._request.guidance > 1.0 else 1
-        return copies * self._windows[0].length // PATCH * grid * self._speed.batch_windows
+        tokens = window_tokens(self._windows[0].length, self._request.height, self._request.width)
+        return copies * self._speed.batch_windows * tokens
 
     def embed(self) -> torch.Tensor:
         """The prompts' embeddings (1 or 2, 226, D): the negative one first."""

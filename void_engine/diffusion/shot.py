@@ -5,7 +5,6 @@ Promises: each plate is decoded once, and memory does not grow with the clip. Mu
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from void_engine.arrays import read_array, write_array
 from void_engine.colour import display
-from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, RGB, Clip, Quadmask
-from void_engine.plates.atomic import write_atomically
-
-COVERED = 0.25  # of a model's pixel: from there on a region owns it
+from void_engine.interface import RGB, Clip
+from void_engine.quadmask import resized
 
 
 class FrameStore:
@@ -31,19 +29,14 @@ class FrameStore:
         return self._frames
 
     def __getitem__(self, position: int, /) -> npt.NDArray[np.generic]:
-        with self._path(position).open("rb") as file:
-            stored: npt.NDArray[np.generic] = np.load(file, allow_pickle=False)
-        return stored
+        return read_array(self._path(position))
 
     def has(self, position: int) -> bool:
         return self._path(position).is_file()
 
     def write(self, position: int, frame: npt.NDArray[np.generic]) -> None:
         """Atomic; raises ``DiskFull``."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        stream = io.BytesIO()
-        np.save(stream, frame, allow_pickle=False)
-        write_atomically(self._path(position), [stream.getbuffer()])
+        write_array(self._path(position), frame)
 
     def _path(self, position: int) -> Path:
         return self._folder / f"{position:06d}.npy"
@@ -60,7 +53,7 @@ def prepare(
     frames, masks = FrameStore(folder / "frames", count), FrameStore(folder / "masks", count)
     for position in range(count):
         if not (frames.has(position) and masks.has(position)):
-            masks.write(position, shrink_quadmask(clip.quadmask(position), size))
+            masks.write(position, resized(clip.quadmask(position), size))
             frames.write(position, resize(display.to_display(clip.plate(position)), size).astype(np.float16))
         tick(position + 1, count)
     return frames, masks
@@ -80,13 +73,3 @@ def resize(frame: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray
     sized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
     held: npt.NDArray[np.float32] = np.clip(sized, 0.0, 1.0)
     return held
-
-
-def shrink_quadmask(mask: Quadmask, size: tuple[int, int]) -> Quadmask:
-    """Each region by itself, so that edges make up no level; a thin one stays as wide as a model's pixel."""
-    height, width = size
-    result = np.full(size, KEEP, np.uint8)
-    for level in (AFFECTED, OVERLAP, REMOVE):
-        share = cv2.resize((mask <= level).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-        result[share >= COVERED] = level
-    return result

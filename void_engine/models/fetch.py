@@ -16,11 +16,12 @@ from pathlib import Path
 
 from void_client.errors import Busy, DigestMismatch, DiskFull, EngineUnavailable, InputError
 
+from void_engine.atomic import write_error
 from void_engine.models.catalogue import Model, ModelFile
 from void_engine.models.folder import PICKLED
 from void_engine.models.hashing import git_blob, sha256
 from void_engine.models.hub import Hub, RemoteFile, RemoteModel
-from void_engine.models.lock import LockedFile, LockedModel, read_lock, write_error, write_lock
+from void_engine.models.lock import LockedFile, LockedModel, read_lock, write_lock
 
 # (what, done, of): "check" in megabytes, "download" in bytes.
 Progress = Callable[[str, int, int], None]

@@ -19,7 +19,7 @@ from void_client import __version__
 from void_client.digest import check_digest
 from void_client.errors import EngineUnavailable, ServerUnreachable, SettingsError, VoidError
 
-from void_engine.models.lock import write_error
+from void_engine.atomic import write_error
 from void_engine.models.weights import need
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from void_client.digest import check_digest
-from void_client.errors import DiskFull, InputError
+from void_client.errors import InputError
+
+from void_engine.atomic import write_atomically
 
 NAME = "models.lock.json"
 _VERSION = 1
@@ -71,29 +71,4 @@ def write_lock(root: Path, models: Mapping[str, LockedModel]) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """The old file or the new one, never half of one. Raises ``DiskFull`` or ``InputError``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                json.dump(data, stream, indent=2, sort_keys=True)
-                stream.write("\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise write_error(path, error) from error
-
-
-def write_error(path: Path, error: OSError) -> DiskFull | InputError:
-    """A system's refusal to write, as one of ours."""
-    details = {"file": str(path)}
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"The disk is full: {path} was not written.", hint="Make room, then again.", details=details)
-    return InputError(
-        f"{path} cannot be written ({error.strerror or error}).",
-        hint="The folder must be there and may be written to.",
-        details=details,
-    )
+    write_atomically(path, [(json.dumps(data, indent=2, sort_keys=True) + "\n").encode()])

@@ -9,7 +9,6 @@ keep, named with the position and the box: ``000012_x64_y32.npy``. A frame whose
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from void_client.errors import JobFailed
 
+from void_engine.arrays import write_array
 from void_engine.interface import KEEP, RGB, Quadmask, Window
-from void_engine.plates.atomic import write_atomically
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,8 @@ class FrameFolder:
         box[~replaced[y : y + height, x : x + width]] = 0
         if not np.isfinite(box).all():
             raise ValueError(f"the clean frame at position {position} holds values that are NaN or infinite")
-        stream = io.BytesIO()
-        np.save(stream, box, allow_pickle=False)
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(position, y, x)
-        write_atomically(path, [stream.getbuffer()])
+        write_array(path, box)
         # Only where the quadmask changed under the folder: the newest is the truth.
         for stale in self._candidates(position):
             if stale != path:

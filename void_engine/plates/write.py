@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 import OpenEXR
 
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 from void_engine.plates.exrfile import Attribute, parse_structure, serialise_structure
 from void_engine.plates.frames import NativeRGB, Pixels, PlateFrame
 from void_engine.plates.part import COMPRESSION_NUMBERS, PartHeader

@@ -4,7 +4,7 @@ Promises: a supplied quadmask is taken as it is: not grown, not feathered, not c
 (NaN, another size, values of another range) is an error that names the file. Must not: know engines or settings.
 """
 
-from void_engine.quadmask.levels import align, check_range, quantise, resolve_supplied
+from void_engine.quadmask.levels import align, check_range, quantise, resized, resolve_supplied
 from void_engine.quadmask.read import MaskFrame, MaskHeader, read_mask, read_mask_header
 from void_engine.quadmask.upstream import along_path, combine, gridded, near
 
@@ -20,5 +20,6 @@ __all__ = [
     "quantise",
     "read_mask",
     "read_mask_header",
+    "resized",
     "resolve_supplied",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from void_client.errors import MaskError
@@ -16,6 +17,7 @@ from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Win
 
 # Upstream's bounds, of 255: the middle between neighbours, which belongs to the lower.
 _BOUNDS: Final = (31, 95, 191)
+_COVERED: Final = 0.25  # of a pixel at another size: from there on a region owns it
 
 
 def quantise(values: npt.NDArray[Any]) -> Quadmask:
@@ -50,6 +52,20 @@ def align(mask: Quadmask, window: Window, canvas: Window) -> Quadmask:
 def resolve_supplied(mask: Quadmask, window: Window, canvas: Window) -> Quadmask:
     """The resolved quadmask of one that was supplied: grow and feather are 0, so it is only laid on the canvas."""
     return align(mask, window, canvas)
+
+
+def resized(mask: Quadmask, size: tuple[int, int]) -> Quadmask:
+    """``mask`` at ``size`` (height, width). Each region by itself, the one that matters more above: no level is made up
+    at edges. From a quarter of its area on a pixel belongs to a region: rather more of the object than a rim of it.
+    """
+    if mask.shape == size:
+        return mask
+    height, width = size
+    result = np.full(size, KEEP, np.uint8)
+    for level in (AFFECTED, OVERLAP, REMOVE):
+        share = cv2.resize((mask <= level).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        result[share >= _COVERED] = level
+    return result
 
 
 def check_range(masks: Iterable[Quadmask]) -> None:

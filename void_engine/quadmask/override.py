@@ -17,8 +17,7 @@ from void_client.errors import FrameError
 from void_client.job import MaskSpec
 from void_client.overrides import FrameRef, OverrideSpec, Ruling, ShapeSpec, Source, Word, rule
 
-from void_engine.cleanplate.pixels import Mask
-from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Window
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Mask, Quadmask, Window
 from void_engine.segmentation.interface import Matte
 
 ReadMatte = Callable[[FrameRef], Matte]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from void_engine.cleanplate.pixels import Mask
-from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Mask, Quadmask
 from void_engine.quadmask.policy_options import PolicyOptions
 from void_engine.quadmask.policy_regions import box_mask, cells_of, filled, held_box, near_object, predicted
 from void_engine.reasoning.analysis import Affected, Analysis, Belonging

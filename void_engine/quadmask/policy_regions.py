@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from void_engine.cleanplate.pixels import Mask
+from void_engine.interface import Mask
 from void_engine.quadmask.policy_options import PolicyOptions
 from void_engine.quadmask.upstream import grid_size
 from void_engine.reasoning.analysis import Affected, Region, Waypoint

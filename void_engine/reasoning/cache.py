@@ -13,7 +13,7 @@ from pathlib import Path
 
 from void_client.errors import VoidError
 
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from void_client.errors import JobError
 
-from void_engine.plates.atomic import write_atomically
+from void_engine.atomic import write_atomically
 from void_engine.segmentation.interface import Matte
 
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")

@@ -5,16 +5,15 @@ Promises: small copies are made once and kept on disk; memory holds a few frames
 
 from __future__ import annotations
 
-import io
 from collections import OrderedDict
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from void_engine.arrays import read_array, write_array
 from void_engine.colour import display
 from void_engine.interface import Clip
-from void_engine.plates.atomic import write_atomically
 from void_engine.segmentation.interface import Picture
 
 _HELD = 8  # proxies in memory
@@ -52,14 +51,9 @@ class ClipPictures:
     def _stored(self, position: int, long_side: int) -> Picture:
         path = self._folder / f"proxy{long_side}" / f"{position:06d}.npy"
         if path.is_file():
-            with path.open("rb") as file:
-                known: Picture = np.load(file, allow_pickle=False)
-            return known
+            return read_array(path)
         picture = shrink(self.rgb(position), long_side)
-        stream = io.BytesIO()
-        np.save(stream, picture, allow_pickle=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, [stream.getbuffer()])
+        write_array(path, picture)
         return picture
 
 

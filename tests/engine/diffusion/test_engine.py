@@ -14,10 +14,10 @@ from helpers.tiny_void import TinyModel
 from void_client.errors import Cancelled, EngineUnavailable, JobError
 
 from void_engine.colour import display
-from void_engine.diffusion import shot
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.diffusion.options import read_options
 from void_engine.interface import GenerateRequest, Host
+from void_engine.quadmask import resized
 
 SMALL = {"height": 32, "width": 48, "steps": 3, "steps_2": 2, "window_frames": 13, "overlap_frames": 8}
 
@@ -222,7 +222,7 @@ def test_shrinking_a_quadmask_makes_up_no_level_and_keeps_thin_things():
     mask = np.full((96, 160), 255, np.uint8)
     mask[10:50, 11:61] = 0
     mask[70, :] = 0
-    small = shot.shrink_quadmask(mask, (48, 80))
+    small = resized(mask, (48, 80))
     assert set(np.unique(small)) == {0, 255}
     assert (small[35] == 0).all()
 
@@ -232,5 +232,5 @@ def test_overlap_and_affected_keep_their_rank_when_a_quadmask_shrinks():
     mask[:, :32] = 127
     mask[:32, :32] = 63
     mask[:16, :16] = 0
-    small = shot.shrink_quadmask(mask, (16, 16))
+    small = resized(mask, (16, 16))
     assert [small[1, 1], small[6, 1], small[12, 1], small[12, 12]] == [0, 63, 127, 255]

@@ -23,9 +23,9 @@ from helpers.tiny_void import TinyModel
 from safetensors.torch import load_file, save_file
 from void_client.errors import Cancelled, DiskFull, InputError
 
+from void_engine import atomic
 from void_engine.diffusion import Progress, Resume, VoidPipeline
 from void_engine.diffusion import run as run_module
-from void_engine.plates import atomic
 
 STEPS = 6
 EVERY = 2

@@ -11,11 +11,9 @@ import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
-from void_client.errors import DiskFull, InputError
+from void_client.errors import DiskFull, InputError, is_no_room
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _turn = itertools.count()
 
 
@@ -38,14 +36,19 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        details = {"file": str(path)}
-        if error.errno in _FULL:
-            raise DiskFull(f"The disk is full: {path} was not written.", hint="Make room.", details=details) from error
-        raise InputError(
-            f"{path} cannot be written ({error.strerror or error}).",
-            hint="Check that the folder is there and may be written to.",
-            details=details,
-        ) from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> DiskFull | InputError:
+    """The system's refusal to write ``path``, as one of ours (details: file)."""
+    details = {"file": str(path)}
+    if is_no_room(error):
+        return DiskFull(f"The disk is full: {path} was not written.", hint="Make room.", details=details)
+    return InputError(
+        f"{path} cannot be written ({error.strerror or error}).",
+        hint="Check that the folder is there and may be written to.",
+        details=details,
+    )
 
 
 def _write_all(descriptor: int, chunk: bytes | memoryview) -> None:
