@@ -1,10 +1,13 @@
-"""What a job gives back, and the review of a quadmask: its frames, an overlay to look at, the analysis to edit.
+"""What a job gives back: its frames and where the quadmask came from; or the quadmask to review, with its analysis.
 
-Promises: a file has its name only when it is whole. Must not: compute what is delivered.
+Promises: a file has its name only when it is whole; a stage's file that is linked here is never written through. Must
+not: compute what is delivered.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from void_engine.overriding import REGIONS
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Observer, StageResult
 
+RESULT_NAME = "plate.{:04d}.exr"
 MASK_NAME = "quadmask.{:04d}.exr"
 SHEET, MOVIE = "quadmask.png", "overlay.mp4"
 _SHOWN = 6  # frames on the sheet
@@ -53,6 +57,23 @@ class Delivered:
     files: tuple[DeliveredFile, ...] = ()
 
 
+def deliver_plates(
+    clip: FileClip, restore: StageResult, quadmask: StageResult, facts: dict[str, Any], folder: Path, observer: Observer
+) -> Delivered:
+    """The restored frames, and ``regions.json`` where somebody has to be told who said what of the quadmask."""
+    observer.stage("deliver", "running", restore.key)
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = []
+    for position, number in enumerate(clip.numbers):
+        observer.check()
+        name = RESULT_NAME.format(number)
+        frames.append(_frame(number, _link_or_copy(restore.folder / name, folder / name)))
+        observer.progress("deliver", position + 1, len(clip.numbers), "")
+    files = _told(quadmask, [REGIONS], folder)
+    observer.stage("deliver", "done", restore.key)
+    return Delivered(tuple(frames), facts, files)
+
+
 def deliver_masks(
     clip: FileClip, quadmask: StageResult, said: dict[str, Any], folder: Path, observer: Observer
 ) -> Delivered:
@@ -65,17 +86,40 @@ def deliver_masks(
         observer.check()
         path = folder / MASK_NAME.format(number)
         _write_mask(path, clip.quadmask(position), clip.canvas, clip.header(position).display_window)
-        frames.append(DeliveredFrame(number, path, sha256_file(path), path.stat().st_size))
+        frames.append(_frame(number, path))
         observer.progress("deliver", position + 1, count, f"frame {number}")
-    made = [_sheet(clip, folder), *_movie(clip, folder, observer)]
-    for name in (ANALYSIS, REGIONS):
-        source = quadmask.folder / name
-        if source.is_file():
-            (folder / name).write_bytes(source.read_bytes())
-            made.append(folder / name)
+    pictures = [_sheet(clip, folder), *_movie(clip, folder, observer)]
+    files = (*(_file(path) for path in pictures), *_told(quadmask, [ANALYSIS, REGIONS], folder))
     observer.stage("deliver", "done", quadmask.key)
-    files = tuple(DeliveredFile(path, sha256_file(path), path.stat().st_size) for path in made)
     return Delivered(tuple(frames), {"quadmask": quadmask.key, "replaced": quadmask.facts["replaced"], **said}, files)
+
+
+def _frame(number: int, path: Path) -> DeliveredFrame:
+    return DeliveredFrame(number, path, sha256_file(path), path.stat().st_size)
+
+
+def _file(path: Path) -> DeliveredFile:
+    return DeliveredFile(path, sha256_file(path), path.stat().st_size)
+
+
+def _told(quadmask: StageResult, names: list[str], folder: Path) -> tuple[DeliveredFile, ...]:
+    there = [name for name in names if (quadmask.folder / name).is_file()]
+    return tuple(_file(_link_or_copy(quadmask.folder / name, folder / name)) for name in there)
+
+
+def _link_or_copy(source: Path, path: Path) -> Path:
+    """A hard link costs no space; where the file system has none, a copy. Never half a file under the name."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+    temporary.replace(path)
+    temporary.unlink(missing_ok=True)  # POSIX: renaming one link of a file onto another does nothing
+    return path
 
 
 def _write_mask(path: Path, mask: Quadmask, canvas: Window, shown: Window) -> None:

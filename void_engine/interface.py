@@ -113,7 +113,8 @@ class Host:
     ``device``: cpu or cuda:N. ``models``: the models' folder. ``memory``, ``attention``, ``compile_blocks``: how a
     model is held and run, see docs/performance.md. ``cache``: a folder for what another job may need again.
     ``allow_cloud``: whether a job may choose a reasoner that sends pictures out of the building. ``gemini_model``,
-    ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is.
+    ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is;
+    ``reasoner_in_house``: that address is the building's own, though it is a name.
     """
 
     device: str = "cpu"
@@ -126,6 +127,7 @@ class Host:
     gemini_model: str = ""
     reasoner_url: str = ""
     reasoner_model: str = ""
+    reasoner_in_house: bool = False
 
 
 class Engine(Protocol):

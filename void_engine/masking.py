@@ -217,12 +217,13 @@ def _reason(
 
     def work(context: Context) -> dict[str, Any]:
         mattes = _Layered(_mattes(context.folder, clip), _mattes(segment.folder, clip))
-        request = ReasonRequest(pictures, clip.numbers, mattes, context.scratch, spec.words)
+        request = ReasonRequest(pictures, clip.numbers, mattes, context.scratch, spec.words, clip.frame_rate)
         analysis = reasoner.reason(request, context.progress)
         write_atomically(context.folder / ANALYSIS, [_checked(name, analysis).encode()])
         return {"warnings": warnings, "reasoner": name, "asked": dict(getattr(reasoner, "facts", {}))}
 
-    return cache.run("reason", [_VERSION, name, reasoner.version, segment.key, spec.words, warnings], work)
+    inputs = [_VERSION, name, reasoner.version, segment.key, spec.words, clip.frame_rate, warnings]
+    return cache.run("reason", inputs, work)
 
 
 def _checked(name: str, analysis: Analysis) -> str:
@@ -260,7 +261,9 @@ def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
     if name == "gemini":
         asking = GeminiReasoner(model=host.gemini_model or DEFAULT_MODEL, answers=answers)
     else:
-        asking = OpenAIReasoner(base_url=host.reasoner_url, model=host.reasoner_model, answers=answers)
+        asking = OpenAIReasoner(
+            base_url=host.reasoner_url, model=host.reasoner_model, answers=answers, in_house=host.reasoner_in_house
+        )
     if asking.cloud and not host.allow_cloud:
         raise EngineUnavailable(
             f"The reasoner {name} sends pictures out of the building, and this server forbids it.",

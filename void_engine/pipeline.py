@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,18 +17,18 @@ from typing import Any
 import numpy as np
 import OpenEXR
 from void_client import __version__
-from void_client.digest import sha256_data, sha256_file
+from void_client.digest import sha256_data
 from void_client.errors import EngineUnavailable, FrameError
 from void_client.job import FrameRef, JobSpec
 
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
 from void_engine.compositing import composite, generated_matte
-from void_engine.deliver import Delivered, DeliveredFile, DeliveredFrame, deliver_masks
+from void_engine.deliver import RESULT_NAME, Delivered, DeliveredFrame, deliver_masks, deliver_plates
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest, Host
 from void_engine.masking import work_out
-from void_engine.overriding import REGIONS, Overrides, override_supplied, png_name, read_png
+from void_engine.overriding import Overrides, override_supplied, png_name, read_png
 from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Context, Observer, StageCache, StageResult
@@ -39,7 +38,6 @@ __all__ = ["Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "make_e
 Locate = Callable[[str], Path]
 """SHA-256 of a frame's file → where it lies."""
 
-RESULT_NAME = "plate.{:04d}.exr"
 _VERSIONS = {"ingest": 1, "quadmask": 1, "restore": 1}  # raised whenever a stage's result changes
 
 
@@ -96,7 +94,8 @@ def run_job(
             [_VERSIONS["restore"], generate.key, [ref.sha256 for ref in spec.plate.frames], attributes],
             lambda context: _restore(clip, spec.plate.layer, generate.folder, attributes, context),
         )
-        return _deliver(spec, restore, quadmask, {**_facts(engine, generate, attributes), **said}, folders, observer)
+        facts = {**_facts(engine, generate, attributes), **said}
+        return deliver_plates(clip, restore, quadmask, facts, folders.result, observer)
 
 
 # --- stages
@@ -185,29 +184,6 @@ def _restore(
     return {}
 
 
-def _deliver(
-    spec: JobSpec, restore: StageResult, quadmask: StageResult, facts: dict[str, Any], folders: Folders,
-    observer: Observer,
-) -> Delivered:  # fmt: skip
-    """The frames into the job's folder, under their names only when whole; and where the quadmask came from."""
-    observer.stage("deliver", "running", restore.key)
-    folders.result.mkdir(parents=True, exist_ok=True)
-    frames = []
-    for step, ref in enumerate(spec.plate.frames, 1):
-        observer.check()
-        source = restore.folder / RESULT_NAME.format(ref.number)
-        path = folders.result / source.name
-        _link_or_copy(source, path)
-        frames.append(DeliveredFrame(ref.number, path, sha256_file(path), path.stat().st_size))
-        observer.progress("deliver", step, len(spec.plate.frames), "")
-    told = [folders.result / REGIONS] if (quadmask.folder / REGIONS).is_file() else []
-    for path in told:
-        _link_or_copy(quadmask.folder / path.name, path)
-    observer.stage("deliver", "done", restore.key)
-    files = tuple(DeliveredFile(path, sha256_file(path), path.stat().st_size) for path in told)
-    return Delivered(tuple(frames), facts, files)
-
-
 # --- parts
 
 
@@ -259,20 +235,6 @@ def _attributes(
 
 def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str]) -> dict[str, Any]:
     return {"engine": engine.name, "engine_version": engine.version, "generate": generate.facts, **attributes}
-
-
-def _link_or_copy(source: Path, path: Path) -> None:
-    """A hard link costs no space; where the file system has none, a copy. Never half a file under the name."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-    temporary.replace(path)
-    temporary.unlink(missing_ok=True)  # POSIX: renaming one link of a file onto another does nothing
 
 
 @contextmanager

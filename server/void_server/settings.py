@@ -10,7 +10,7 @@ GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
 _ENGINES = ("models", "memory", "attention", "compile_blocks")
-_REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model")
+_REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house")
 HOST_KEYS = (*_ENGINES, *_REASONERS)  # how a machine runs engines and reasoners, wherever its server is
 _DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
@@ -27,7 +27,8 @@ class ServerSettings:
     offload, group or fp8, each with +tiled. attention: a kernel by diffusers' name, its own where empty.
     compile_blocks: compile the transformer; costs minutes at the first job. See docs/performance.md.
     allow_cloud: whether a job may choose a reasoner that sends pictures out of the building. gemini_model,
-    reasoner_url, reasoner_model: what `gemini` and `openai` ask. Keys come from the environment alone.
+    reasoner_url, reasoner_model: what `gemini` and `openai` ask. reasoner_in_house: the name in reasoner_url is the
+    building's own, so that it is no cloud. Keys come from the environment alone.
     """
 
     data: str = ""
@@ -43,6 +44,7 @@ class ServerSettings:
     gemini_model: str = ""
     reasoner_url: str = ""
     reasoner_model: str = ""
+    reasoner_in_house: bool = False
     max_queued: int = 1000
     max_frames: int = 20_000
     max_frame_bytes: int = 4 * GB

@@ -135,7 +135,9 @@ class Process:
             self._host,
         )
         facts = {**delivered.facts, "device": self._host.device}
-        _manifest(job_id, spec, delivered, facts).write(result)
+        manifest = _manifest(job_id, spec, delivered, facts)
+        _drop_others(result, manifest)
+        manifest.write(result)
         return {"frames": len(delivered.frames), "engine": spec.engine.name}
 
     def _listen(self) -> None:
@@ -170,6 +172,14 @@ def _manifest(job_id: str, spec: JobSpec, delivered: Delivered, facts: dict[str,
     return ResultManifest(job_id, spec.content_hash(), frames, spec.to_wire(), facts, files)
 
 
+def _drop_others(result: Path, manifest: ResultManifest) -> None:
+    """What an approved review or a killed attempt left: no manifest names it, so nobody can fetch it."""
+    named = {each.name for each in manifest.all_files}
+    for path in result.iterdir():
+        if path.name not in named and path.is_file():
+            path.unlink()
+
+
 def main() -> None:
     fd, text = sys.argv[1:]
     options = json.loads(text)
@@ -188,6 +198,7 @@ def main() -> None:
         gemini_model=options.get("gemini_model", ""),
         reasoner_url=options.get("reasoner_url", ""),
         reasoner_model=options.get("reasoner_model", ""),
+        reasoner_in_house=options.get("reasoner_in_house", False),
     )
     Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"])).run()
 

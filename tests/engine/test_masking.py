@@ -49,3 +49,5 @@ def test_cloud_reasoners_are_refused_where_the_server_forbids_them(monkeypatch):
         )
     inside = Host(allow_cloud=False, reasoner_url="http://127.0.0.1:8000/v1", reasoner_model="m")
     assert masking._reasoner("openai", SAID, inside).name == "openai"
+    ours = Host(allow_cloud=False, reasoner_url="http://gpu7.studio/v1", reasoner_model="m", reasoner_in_house=True)
+    assert masking._reasoner("openai", SAID, ours).name == "openai"

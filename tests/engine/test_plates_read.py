@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,23 @@ def test_attributes_that_the_library_cannot_read_do_not_stop_us(tmp_path: Path) 
     assert values["studio"] == b"\0\1\2\xff"
     assert values["timeCode"] == b"\1\2\3"
     assert values["grösse"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rate"),
+    [
+        ({}, 0.0),
+        ({"framesPerSecond": Fraction(24000, 1001)}, 24000 / 1001),
+        ({"input/frame_rate": 25.0}, 25.0),
+        ({"nuke/input/frame_rate": "23.976"}, 23.976),
+        ({"input/frame_rate": "fast"}, 0.0),
+        ({"input/frame_rate": -1.0}, 0.0),
+        ({"input/frame_rate": float("nan")}, 0.0),
+    ],
+)
+def test_the_frame_rate_is_what_the_header_says_or_nothing(tmp_path: Path, attributes, rate) -> None:
+    header = read_header(write_exr(tmp_path / "a.exr", rgba(4, 6), **attributes), frame=1)
+    assert header.frame_rate == pytest.approx(rate, rel=1e-6)
 
 
 def test_a_header_longer_than_the_first_read_is_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from helpers.servers import RunningServer, digests, run_void, wait_until
 from void_client.errors import EngineUnavailable, JobError
 from void_client.job import ClickSpec, MaskFile, ShotFile
-from void_client.manifest import ResultManifest
+from void_client.manifest import MANIFEST, ResultManifest
 
 from void_engine.synthetic import render_shot
 
@@ -169,6 +169,8 @@ def test_a_job_waits_for_its_quadmask_to_be_approved_over_a_restart(shot, matted
             assert client.approve("job").state == "done"  # twice is once
             result = client.download("job", tmp_path / "out")
             assert result.frames[0].name == "plate.1001.exr"
+            held = {path.name for path in (tmp_path / "data/results/job").iterdir()}
+            assert held == {file.name for file in result.all_files} | {MANIFEST}  # the review's files are gone
             assert client.metrics()["stages_done.reason"] == 1
             client.run("plain", job(shot, matted), tmp_path / "plain")
             with pytest.raises(JobError, match="does not wait"):

@@ -115,6 +115,11 @@ class FileClip:
     def canvas(self) -> Window:
         return self._canvas
 
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, as the first frame's header says; 0.0 where it does not."""
+        return self._headers[0].frame_rate
+
     def header(self, position: int) -> PlateHeader:
         """The plate frame's header, as it was when the clip was made."""
         return self._headers[position]

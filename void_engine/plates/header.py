@@ -24,6 +24,7 @@ from void_engine.plates.exrfile import (
     FLAG_MULTI_PART,
     FLAG_TILED,
     TRUNCATED_HINT,
+    AttributeValue,
     HeaderTooShort,
     Structure,
     StructureError,
@@ -36,6 +37,9 @@ from void_engine.plates.source import FrameSource
 
 _FIRST_READ: Final = 256 << 10
 _LISTED: Final = 24  # channels named in an error
+# OpenEXR's standard attribute, then what Nuke's Write keeps of its own metadata.
+_RATES: Final = ("framesPerSecond", "input/frame_rate", "nuke/input/frame_rate")
+_FASTEST: Final = 10_000.0  # high-speed cameras; above, the attribute is broken
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ class PlateHeader:
     def pixel_aspect(self) -> float:
         """The width of a pixel by its height; the same in all parts."""
         return self.parts[0].pixel_aspect
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second by ``framesPerSecond`` of the first part, or what Nuke wrote; 0.0 where neither is usable."""
+        for name in _RATES:
+            attribute = self.parts[0].attribute(name)
+            rate = _rate(attribute.value()) if attribute is not None else 0.0
+            if rate > 0:
+                return rate
+        return 0.0
 
     @property
     def decoded_bytes(self) -> int:
@@ -194,3 +208,12 @@ def _check_tail(file: BinaryIO, size: int, header: PlateHeader) -> None:
         if len(leader) < leader_bytes or last + leader_bytes + struct.unpack("<i", leader[-4:])[0] > size:
             raise StructureError("the file ends before its pixels do", TRUNCATED_HINT)
         file.seek(position)
+
+
+def _rate(value: AttributeValue) -> float:
+    """A rational, a number or a number as text, as frames a second; 0.0 for what is none."""
+    try:
+        rate = value[0] / value[1] if isinstance(value, tuple) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError, IndexError):
+        return 0.0
+    return rate if 0 < rate <= _FASTEST else 0.0
