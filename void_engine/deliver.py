@@ -6,8 +6,10 @@ not: compute what is delivered.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +18,25 @@ import cv2
 import numpy as np
 import OpenEXR
 from void_client.digest import sha256_file
+from void_client.errors import EngineUnavailable
 
-from void_engine.colour import display
-from void_engine.contact_sheet import COLOURS, contact_sheet
-from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Quadmask, Window
+from void_engine.compositing import quadmask_layers
+from void_engine.contact_sheet import COLOURS, contact_sheet, display
+from void_engine.interface import KEEP, Quadmask, Window
+from void_engine.looking.movie import write_movie
 from void_engine.masking import ANALYSIS
 from void_engine.overriding import REGIONS
 from void_engine.plates.clip import FileClip
 from void_engine.stages import Observer, StageResult
+
+log = logging.getLogger(__name__)
 
 RESULT_NAME = "plate.{:04d}.exr"
 MASK_NAME = "quadmask.{:04d}.exr"
 SHEET, MOVIE = "quadmask.png", "overlay.mp4"
 _SHOWN = 6  # frames on the sheet
 _WIDE = 960  # of the movie, at most
-_REGIONS = {"primary": (REMOVE, OVERLAP), "overlap": (OVERLAP,), "affected": (AFFECTED, OVERLAP), "keep": (KEEP,)}
+_RATE = 24.0  # frames a second, where the plate does not say
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,22 @@ class Delivered:
 
 
 def deliver_plates(
-    clip: FileClip, restore: StageResult, quadmask: StageResult, facts: dict[str, Any], folder: Path, observer: Observer
+    numbers: Sequence[int],
+    restore: StageResult,
+    quadmask: StageResult,
+    facts: dict[str, Any],
+    folder: Path,
+    observer: Observer,
 ) -> Delivered:
-    """The restored frames, and ``regions.json`` where somebody has to be told who said what of the quadmask."""
+    """These of the restored frames, and ``regions.json`` where somebody has to be told who said what of the quadmask."""
     observer.stage("deliver", "running", restore.key)
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    for position, number in enumerate(clip.numbers):
+    for done, number in enumerate(numbers, 1):
         observer.check()
         name = RESULT_NAME.format(number)
         frames.append(_frame(number, _link_or_copy(restore.folder / name, folder / name)))
-        observer.progress("deliver", position + 1, len(clip.numbers), "")
+        observer.progress("deliver", done, len(numbers), "")
     files = _told(quadmask, [REGIONS], folder)
     observer.stage("deliver", "done", restore.key)
     return Delivered(tuple(frames), facts, files)
@@ -85,7 +96,7 @@ def deliver_masks(
     for position, number in enumerate(clip.numbers):
         observer.check()
         path = folder / MASK_NAME.format(number)
-        _write_mask(path, clip.quadmask(position), clip.canvas, clip.header(position).display_window)
+        write_mask(path, clip.quadmask(position), clip.canvas, clip.header(position).display_window)
         frames.append(_frame(number, path))
         observer.progress("deliver", position + 1, count, f"frame {number}")
     pictures = [_sheet(clip, folder), *_movie(clip, folder, observer)]
@@ -122,10 +133,10 @@ def _link_or_copy(source: Path, path: Path) -> Path:
     return path
 
 
-def _write_mask(path: Path, mask: Quadmask, canvas: Window, shown: Window) -> None:
+def write_mask(path: Path, mask: Quadmask, canvas: Window, shown: Window) -> None:
+    """A quadmask as an EXR, whole or not at all. ``mask`` covers ``canvas``; ``shown``: the display window."""
     channels = {"R": (mask.astype(np.float32) / np.float32(255)).astype(np.float16)}
-    for name, levels in _REGIONS.items():
-        channels[f"void_quadmask.{name}"] = np.isin(mask, levels).astype(np.float16)
+    channels.update(quadmask_layers(mask))
     header = {
         "compression": OpenEXR.ZIP_COMPRESSION,
         "type": OpenEXR.scanlineimage,
@@ -154,29 +165,22 @@ def _sheet(clip: FileClip, folder: Path) -> Path:
 
 
 def _movie(clip: FileClip, folder: Path, observer: Observer) -> list[Path]:
-    """The plate under the quadmask's colours, H.264, 12 frames a second; none where PyAV is not installed."""
-    try:
-        import av
-    except ImportError:
-        return []
+    """The plate under the quadmask's colours; none where PyAV is not installed."""
     height, width = clip.canvas.height, clip.canvas.width
     scale = min(1.0, _WIDE / max(height, width))
-    size = (max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2))
-    path = folder / MOVIE
-    with av.open(str(path), "w") as movie:
-        stream = movie.add_stream("libx264", rate=12, options={"crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = size[0], size[1], "yuv420p"
-        for position in range(len(clip.numbers)):
-            observer.check()
-            picture = av.VideoFrame.from_ndarray(overlay(clip, position, size), format="rgb24")
-            movie.mux(stream.encode(picture))
-        movie.mux(stream.encode(None))
-    return [path]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pictures = (overlay(clip, position, size) for position in range(len(clip.numbers)))
+    try:
+        movie = write_movie(folder / MOVIE, pictures, clip.frame_rate or _RATE, check=observer.check)
+    except EngineUnavailable as problem:
+        log.warning("no overlay movie: %s", problem)
+        return []
+    return [movie.path]
 
 
 def overlay(clip: FileClip, position: int, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """(H, W, 3) sRGB at ``size`` (width, height): the regions' colours over the plate, half transparent."""
-    plate = cv2.resize(display.to_display(clip.plate(position)), size, interpolation=cv2.INTER_AREA) * 255.0
+    plate = cv2.resize(display(clip.plate(position)), size, interpolation=cv2.INTER_AREA) * 255.0
     mask = cv2.resize(clip.quadmask(position), size, interpolation=cv2.INTER_NEAREST)
     for value, (_, colour) in COLOURS.items():
         if value != KEEP:

@@ -8,17 +8,20 @@ on the canvas, so that frames with different data windows line up. Arrays are in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-RGB = npt.NDArray[np.float32]  # (H, W, 3), the plate's working space, scene-linear unless told otherwise
+from void_engine.colour.shaper import Shaper
+
+RGB = npt.NDArray[np.float32]  # (H, W, 3), scene-linear light, Rec.709 primaries
 Quadmask = npt.NDArray[np.uint8]  # (H, W), values 0 remove, 63 overlap, 127 affected, 255 keep
 Mask = npt.NDArray[np.bool_]  # (H, W)
 Valid = npt.NDArray[np.bool_]  # (H, W), True where the plate has a pixel
+Share = npt.NDArray[np.float32]  # (H, W), 0 to 1
 
 REMOVE, OVERLAP, AFFECTED, KEEP = 0, 63, 127, 255
 
@@ -61,6 +64,10 @@ class Clip(Protocol):
     @property
     def canvas(self) -> Window: ...
 
+    @property
+    def pixel_aspect(self) -> float:
+        """The width of a pixel by its height."""
+
     def plate(self, position: int) -> RGB:
         """The frame's RGB on the canvas; finite. Treat as read-only."""
 
@@ -76,8 +83,11 @@ class CleanFrames(Protocol):
 
     def has(self, position: int) -> bool: ...
 
-    def write(self, position: int, rgb: RGB) -> None:
-        """``rgb`` on the canvas, finite; only pixels that the quadmask does not keep are stored. Atomic."""
+    def write(self, position: int, rgb: RGB, confidence: Share | None = None) -> None:
+        """``rgb`` on the canvas, finite; only pixels that the quadmask does not keep are stored. Atomic.
+
+        ``confidence``: 1 where the pixel was seen, in this frame or another, 0 where it was invented; None: all was.
+        """
 
     def read(self, position: int) -> RGB:
         """On the canvas; zero where the quadmask keeps."""
@@ -99,11 +109,15 @@ class StageContext(Protocol):
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """What the job says to the engine. ``options`` were validated by the engine's ``check_options``."""
+    """What the job says to the engine. ``options`` were validated by the engine's ``check_options``.
+
+    ``shaper``: how the shot's light is shown to a model.
+    """
 
     seed: int
     prompt: str
     options: Mapping[str, Any]
+    shaper: Shaper = field(default_factory=Shaper)
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,8 @@ class Host:
     model is held and run, see docs/performance.md. ``cache``: a folder for what another job may need again.
     ``allow_cloud``: whether a job may choose a reasoner that sends pictures out of the building. ``gemini_model``,
     ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is;
-    ``reasoner_in_house``: that address is the building's own, though it is a name.
+    ``reasoner_in_house``: that address is the building's own, though it is a name. ``ocio``: the OCIO configuration of
+    jobs that name none: built in, or a file; the pinned default where empty.
     """
 
     device: str = "cpu"
@@ -128,6 +143,7 @@ class Host:
     reasoner_url: str = ""
     reasoner_model: str = ""
     reasoner_in_house: bool = False
+    ocio: str = ""
 
 
 class Engine(Protocol):
@@ -144,6 +160,12 @@ class Engine(Protocol):
 
     def warm_up(self) -> None:
         """Whatever is slow once: called before the first job, so that nobody waits for it. Raises as ``identity``."""
+
+    def affected(self, options: Mapping[str, Any]) -> str:
+        """What it does with affected pixels (127): remove, keep, or auto: those of physical things stay."""
+
+    def detail_options(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of the options that only `void_engine.restore.detail` reads; None: the engine's frames need none."""
 
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.

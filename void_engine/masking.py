@@ -1,4 +1,4 @@
-"""The stages that work out a quadmask: segment → reason → quadmask. `work_out` gives their order.
+"""The stages that work out a quadmask: segment → reason → detect → hint → quadmask. `work_out` gives their order.
 
 Promises: each stage is cached under the hash of its inputs, so that another reasoner keeps the mattes and another grow
 keeps the reasoning; a reasoner that fails leaves a quadmask of the object alone, and a warning. Must not: know engines.
@@ -6,10 +6,11 @@ keeps the reasoning; a reasoner that fails leaves a quadmask of the object alone
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,18 @@ import numpy as np
 from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
 from void_client.job import FrameRef, MaskSpec
 
+from void_engine import detecting, hinting
 from void_engine.atomic import write_atomically
-from void_engine.interface import KEEP, OVERLAP, Host, Quadmask
-from void_engine.overriding import REGIONS, Overrides, faults_of, png_name, read_png, write_png
+from void_engine.detecting import ANALYSIS as ANALYSIS
+from void_engine.detecting import Scene
+from void_engine.detection import Detector
+from void_engine.hinting import Find
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, Host, Quadmask
+from void_engine.overriding import REGIONS, Overrides, faults_of, physical_name, png_name, read_png, write_png
 from void_engine.plates.clip import FileClip
 from void_engine.quadmask import policy_options
 from void_engine.quadmask.override import record, spoken
-from void_engine.quadmask.policy import QuadmaskPolicy, combined
+from void_engine.quadmask.policy import QuadmaskPolicy, combined, physical
 from void_engine.reasoning import Analysis, Reasoner, ReasonRequest
 from void_engine.reasoning.analysis_json import analysis_from_json, analysis_to_json
 from void_engine.reasoning.interface import PRIMARY
@@ -31,11 +37,12 @@ from void_engine.segmentation import Box, Click, ClipPictures, Mattes, MatteStor
 from void_engine.segmentation.interface import Matte
 from void_engine.segmentation.read_matte import read_matte
 from void_engine.stages import Context, StageCache, StageResult
+from void_engine.working import shaper_of
 
 log = logging.getLogger(__name__)
 
-ANALYSIS = "analysis.json"
-_VERSION = 2  # of these stages: raised whenever their results change
+_VERSION = 2  # of these stages but the last: raised whenever their results change
+_QUADMASK_VERSION = 4  # of the last
 _ALONE = "none"  # the reasoner that is left when the chosen one could not
 
 
@@ -68,22 +75,28 @@ def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callab
     """The quadmask from what the artist said. Raises as the segmenter, the reasoner and the policy do."""
     options = policy_options.read_options(spec.options)
     segmenter = _segmenter(spec.segmenter, host)
-    pictures = ClipPictures(clip, ingest.folder / "proxies")
+    pictures = ClipPictures(clip, ingest.folder / "proxies", shaper_of(ingest.facts))
     segment = cache.run(
         "segment",
         [_VERSION, segmenter.name, segmenter.version, ingest.facts["plate"], _said(spec)],
         lambda context: _segment(segmenter, spec, clip, pictures, locate, context),
     )
     reason = _reason_or_fall_back(spec, clip, pictures, segment, cache, host)
-    analysis = analysis_from_json((reason.folder / ANALYSIS).read_text(encoding="utf-8"))
-    mattes = _Layered(_mattes(reason.folder, clip), _mattes(segment.folder, clip))
+    alone = Scene(pictures, clip.numbers, _mattes(segment.folder, clip))
+    scene = replace(alone, mattes=_Layered(_mattes(reason.folder, clip), alone.mattes))
+    detector = functools.cache(lambda: _detector(host))  # its weights are hashed and loaded once for both who ask
+    named = _detect(reason, scene, segmenter, clip, cache, detector)
+    drawn, unlooked = hinting.resolve(overrides.hints, alone, segment.key, segmenter, detector, cache)
+    overrides = overrides.with_hints(drawn)
+    analysis = _analysis(named.stage)
+    mattes = _Layered(_mattes(named.stage.folder, clip), scene.mattes)
     stage = cache.run(
         "quadmask",
-        [_VERSION, reason.key, vars(options), *overrides.key],
+        [_QUADMASK_VERSION, named.stage.key, vars(options), *overrides.key],
         lambda context: _quadmask(spec, analysis, mattes, clip, options, overrides, context),
     )
-    warnings = (*reason.facts["warnings"], *analysis.warnings, *overrides.warnings(stage.facts["faults"]))
-    return WorkedOut(stage, analysis, warnings)
+    told = (*reason.facts["warnings"], *analysis.warnings, *named.warnings, *unlooked)
+    return WorkedOut(stage, analysis, (*told, *overrides.warnings(stage.facts["faults"])))
 
 
 # --- segment
@@ -243,7 +256,9 @@ def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
     if text or name in ("manual", _ALONE):
         from void_engine.reasoning.manual import ManualReasoner
 
-        return ManualReasoner(analysis_from_json(text)) if text and name != _ALONE else ManualReasoner()
+        if not text or name == _ALONE:
+            return ManualReasoner()
+        return ManualReasoner(detecting.unmatted(analysis_from_json(text)))
     if name == "motion":
         from void_engine.reasoning.motion import MotionReasoner
 
@@ -277,7 +292,7 @@ def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
 class _Layered:
     """``Mattes`` of a stage that reads those of the stage before."""
 
-    def __init__(self, own: MatteStore, before: MatteStore) -> None:
+    def __init__(self, own: MatteStore, before: Mattes) -> None:
         self._own, self._before = own, before
 
     def has(self, name: str, position: int) -> bool:
@@ -291,6 +306,53 @@ class _Layered:
 
     def confidence(self, name: str, position: int) -> float:
         return (self._own if self._own.has(name, position) else self._before).confidence(name, position)
+
+
+# --- detect
+
+
+@dataclass(frozen=True)
+class _Named:
+    """``stage``: whose analysis and mattes hold from here on. ``warnings``: what was looked for and not found."""
+
+    stage: StageResult
+    warnings: tuple[str, ...] = ()
+
+
+def _detect(
+    reason: StageResult, scene: Scene, segmenter: Segmenter, clip: FileClip, cache: StageCache, find: Find
+) -> _Named:
+    """Mattes for what the analysis only names. Where there are none, all is as if nobody had looked."""
+    analysis = _analysis(reason)
+    if not detecting.things_of(analysis, scene):
+        return _Named(reason)
+    detector, note = find()
+    if detector is None:
+        facts = {"found": {}, "warnings": [], "note": note}
+        cache.run("detect", [detecting.VERSION, None, reason.key], lambda context: facts)
+        return _Named(reason)
+    who = [detector.name, detector.version, segmenter.name, segmenter.version]
+    stage = cache.run(
+        "detect",
+        [detecting.VERSION, who, reason.key],
+        lambda context: detecting.detect(analysis, scene, detector, segmenter, _mattes(context.folder, clip), context),
+    )
+    return _Named(stage if stage.facts["found"] else reason, tuple(stage.facts["warnings"]))
+
+
+def _detector(host: Host) -> tuple[Detector | None, str]:
+    """The one that this machine has; or None, and why not. It is a help that nobody asked for: never an error."""
+    try:
+        from void_engine.detection.grounding_dino import GroundingDino
+        from void_engine.models.detector_folder import find_detector
+
+        return GroundingDino(find_detector(host.models), device=host.device), ""
+    except EngineUnavailable as problem:
+        return None, str(problem)
+
+
+def _analysis(stage: StageResult) -> Analysis:
+    return analysis_from_json((stage.folder / ANALYSIS).read_text(encoding="utf-8"))
 
 
 # --- quadmask
@@ -316,6 +378,9 @@ def _quadmask(
         done = overrides.apply(position, regions, said)
         mask = done.lock(combined(done.regions, options, first=position == 0))
         write_png(context.folder / png_name(position), mask, number)
+        stays = physical(analysis, regions) & (mask == AFFECTED)
+        if stays.any():
+            write_png(context.folder / physical_name(position), (~stays).astype(np.uint8) * np.uint8(KEEP), number)
         replaced.append([number, int(np.count_nonzero(mask <= OVERLAP)), int(np.count_nonzero(mask != KEEP))])
         explained.append(record(number, done, {name: int(np.count_nonzero(r)) for name, r in regions.items()}))
         context.progress(position + 1, len(clip.numbers), f"frame {number}")

@@ -18,9 +18,10 @@ from void_client.overrides import FrameRef, OverrideSpec, Word
 from void_client.sequence import format_frames
 
 from void_engine.atomic import write_atomically
+from void_engine.hinting import Hints
 from void_engine.interface import KEEP, OVERLAP, Mask, Quadmask
 from void_engine.plates.clip import FileClip
-from void_engine.quadmask.override import Overridden, Place, apply, decoded, record, spoken
+from void_engine.quadmask.override import Hinted, Overridden, Place, apply, decoded, record, spoken
 from void_engine.segmentation.interface import Matte
 from void_engine.segmentation.read_matte import read_matte
 from void_engine.stages import Context
@@ -31,13 +32,24 @@ REGIONS = "regions.json"
 class Overrides:
     """``locate``: a matte's digest → its file."""
 
-    def __init__(self, specs: Sequence[OverrideSpec], clip: FileClip, locate: Callable[[str], Path]) -> None:
-        self._specs, self._clip, self._locate = tuple(specs), clip, locate
+    def __init__(
+        self, specs: Sequence[OverrideSpec], clip: FileClip, locate: Callable[[str], Path], drawn: Hints | None = None
+    ) -> None:
+        """``drawn``: what became of the hints; None where a quadmask is supplied, and nobody looks for them."""
+        self._specs, self._clip, self._locate, self._drawn = tuple(specs), clip, locate, drawn or Hints()
+
+    @property
+    def hints(self) -> dict[int, OverrideSpec]:
+        """The entries that hold words, by their place in the job."""
+        return {index: spec for index, spec in enumerate(self._specs) if spec.hint}
+
+    def with_hints(self, drawn: Hints) -> Overrides:
+        return Overrides(self._specs, self._clip, self._locate, drawn)
 
     @property
     def key(self) -> list[Any]:
         """For a stage's inputs: empty without overrides."""
-        return [spec.content() for spec in self._specs]
+        return [*(spec.content() for spec in self._specs), *([self._drawn.key] if self.hints else [])]
 
     def warnings(self, faults: Sequence[Sequence[Any]]) -> list[str]:
         """For the artist, from `faults_of` a stage: each entry once, by its place in the sidecar as it is now."""
@@ -58,7 +70,10 @@ class Overrides:
         def read(ref: FrameRef) -> Matte:
             return read_matte(self._locate(ref.sha256), frame=number, display=place.display, canvas=place.canvas)
 
-        return apply(regions, number, self._specs, read, place, said)
+        def hinted(index: int) -> Hinted:
+            return self._drawn.read(index, self._specs[index].hint, position)
+
+        return apply(regions, number, self._specs, read, place, said, hinted)
 
 
 def override_supplied(clip: FileClip, overrides: Overrides, context: Context) -> dict[str, Any]:
@@ -88,6 +103,11 @@ def _without_frame(fault: str, number: int) -> str:
 
 def png_name(position: int) -> str:
     return f"quadmask.{position:06d}.png"
+
+
+def physical_name(position: int) -> str:
+    """0 where a frame's affected pixels are those of physical things alone; no file where there are none."""
+    return f"physical.{position:06d}.png"
 
 
 def write_png(path: Path, mask: Quadmask, number: int) -> None:

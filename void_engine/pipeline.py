@@ -1,6 +1,6 @@
 """A job's way through the engine, in one short function: ``run_job``.
 
-ingest → quadmask → generate → restore → deliver. Each stage is cached under the hash of its inputs, so that
+ingest → quadmask → generate → detail → restore → deliver. Each stage is cached under the hash of its inputs, so that
 another seed repeats only what depends on the seed, and a killed worker goes on where it was.
 """
 
@@ -23,22 +23,24 @@ from void_client.job import FrameRef, JobSpec
 
 from void_engine import plates
 from void_engine.cleanplate import CleanplateEngine
-from void_engine.compositing import composite, generated_matte
-from void_engine.deliver import RESULT_NAME, Delivered, DeliveredFrame, deliver_masks, deliver_plates
+from void_engine.colour.levels import Levels
+from void_engine.colour.working import WorkingSpace
+from void_engine.deliver import Delivered, DeliveredFrame, deliver_masks, deliver_plates
 from void_engine.diffusion.engine import VoidEngine
-from void_engine.interface import KEEP, OVERLAP, Engine, GenerateRequest, Host
+from void_engine.interface import AFFECTED, KEEP, OVERLAP, Engine, GenerateRequest, Host, Quadmask
 from void_engine.masking import work_out
-from void_engine.overriding import Overrides, override_supplied, png_name, read_png
-from void_engine.plates import FrameFolder
+from void_engine.overriding import Overrides, override_supplied, physical_name, png_name, read_png
 from void_engine.plates.clip import FileClip
+from void_engine.restoring import Plate, clean_frames, detailed, restore
 from void_engine.stages import Context, Observer, StageCache, StageResult
+from void_engine.working import working_space_of
 
 __all__ = ["Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "make_engines", "prepare_process", "run_job"]
 
 Locate = Callable[[str], Path]
 """SHA-256 of a frame's file → where it lies."""
 
-_VERSIONS = {"ingest": 1, "quadmask": 1, "restore": 1}  # raised whenever a stage's result changes
+_VERSIONS = {"ingest": 2, "quadmask": 1, "restore": 2}  # raised whenever a stage's result changes
 
 
 @dataclass(frozen=True)
@@ -73,56 +75,54 @@ def run_job(
     identity = engine.identity(options) if not spec.stop else {}
     cache = StageCache(folders.stages, observer, folders.reserve_bytes)
     with _without_store_paths():
-        clip = _clip(spec, locate)
-        ingest = cache.run("ingest", _ingest_inputs(spec), lambda context: _ingest(clip, spec, context))
+        space = working_space_of(spec.plate, locate, host.ocio, folders.stages / "ocio")
+        clip = _clip(spec, locate, space)
+        ingest = cache.run("ingest", _ingest_inputs(spec, space), lambda context: _ingest(clip, spec, space, context))
         clip, quadmask, said = _quadmask_of(spec, clip, ingest, locate, cache, host)
         if spec.stop == "masks":
             return deliver_masks(clip, quadmask, said, folders.result, observer)
-        request = GenerateRequest(spec.seed, spec.prompt or said.get("scene", ""), options)
-        generate = cache.run(
-            "generate",
-            [
-                [engine.name, engine.version, identity, ingest.facts["plate"], quadmask.key],
-                [request.seed, request.prompt, options],
-            ],
-            lambda context: engine.generate(clip, request, _clean_frames(context.folder, clip), context),
-        )
-        attributes = _attributes(spec, request, engine, identity, ingest, quadmask)
-        restore = cache.run(
+        clip = _with_choice(clip, quadmask, engine.affected(options))
+        plate = Plate(space, spec.plate.layer, Levels.from_json(ingest.facts["levels"]))
+        request = GenerateRequest(spec.seed, spec.prompt or said.get("scene", ""), options, plate.shaper)
+        generate = _generate(engine, identity, request, clip, ingest, quadmask, cache)
+        clean = detailed(engine, request, clip, ingest.facts["plate"], generate, cache)
+        attributes = _attributes(spec, space, request, engine, identity, ingest, quadmask)
+        restored = cache.run(
             "restore",
             # The plate's files, not its pixels only: metadata comes back, too.
-            [_VERSIONS["restore"], generate.key, [ref.sha256 for ref in spec.plate.frames], attributes],
-            lambda context: _restore(clip, spec.plate.layer, generate.folder, attributes, context),
+            [_VERSIONS["restore"], clean.key, [ref.sha256 for ref in spec.plate.frames], attributes, *_some(spec)],
+            lambda context: restore(clip, plate, spec.delivered, clean.folder, attributes, context),
         )
         facts = {**_facts(engine, generate, attributes), **said}
-        return deliver_plates(clip, restore, quadmask, facts, folders.result, observer)
+        return deliver_plates(spec.delivered, restored, quadmask, facts, folders.result, observer)
 
 
 # --- stages
 
 
-def _ingest_inputs(spec: JobSpec) -> Any:
+def _ingest_inputs(spec: JobSpec, space: WorkingSpace) -> Any:
     masks = spec.quadmask.frames if spec.quadmask is not None else ()
     frames = [[[ref.number, ref.sha256] for ref in refs] for refs in (spec.plate.frames, masks)]
-    return [_VERSIONS["ingest"], frames, spec.plate.layer]
+    return [_VERSIONS["ingest"], frames, spec.plate.layer, space.identity()]
 
 
-def _ingest(clip: FileClip, spec: JobSpec, context: Context) -> dict[str, Any]:
-    """Decode every frame once, so that bad input is told before work is spent. Facts: digests of the pixels.
+def _ingest(clip: FileClip, spec: JobSpec, space: WorkingSpace, context: Context) -> dict[str, Any]:
+    """Decode every frame once, so that bad input is told before work is spent. Facts: the pixels' digests and levels.
 
     Raises ``FrameError`` for what cannot be decoded and for pixels of the layer that are not finite.
     """
     facts: dict[str, list[Any]] = {"plate": [], "quadmask": []}
+    levels = Levels()
     canvas = [clip.canvas.x0, clip.canvas.y0, clip.canvas.x1, clip.canvas.y1]
     for position, number in enumerate(clip.numbers):
         frame = clip.frame(position)
-        frame.rgb(spec.plate.layer)
+        levels.add(space.to_linear(frame.rgb(spec.plate.layer)))
         facts["plate"].append([number, plates.pixel_digest(frame)])
         if spec.quadmask is not None:
             mask = hashlib.sha256(clip.quadmask(position).tobytes()).hexdigest()
             facts["quadmask"].append([number, canvas, mask])
         context.progress(position + 1, len(clip.numbers), f"frame {number}")
-    return facts
+    return {**facts, "levels": levels.to_json()}
 
 
 def _quadmask_of(
@@ -150,6 +150,21 @@ def _quadmask_of(
     return masked, worked_out.stage, said
 
 
+def _with_choice(clip: FileClip, quadmask: StageResult, affected: str) -> FileClip:
+    """The clip whose quadmask keeps what the engine leaves of the affected region."""
+    if affected == "remove":
+        return clip
+
+    def chosen(position: int) -> Quadmask:
+        mask = clip.quadmask(position)
+        path = quadmask.folder / physical_name(position)
+        if affected == "keep":
+            return np.where(mask == AFFECTED, np.uint8(KEEP), mask)
+        return np.where((mask == AFFECTED) & (read_png(path) == 0), np.uint8(KEEP), mask) if path.is_file() else mask
+
+    return clip.with_quadmask(chosen)
+
+
 def _quadmask(clip: FileClip, context: Context) -> dict[str, Any]:
     """The resolved quadmask: a supplied one is taken as it is (grow and feather are 0).
 
@@ -164,27 +179,35 @@ def _quadmask(clip: FileClip, context: Context) -> dict[str, Any]:
     return {"replaced": replaced}
 
 
-def _restore(
-    clip: FileClip, layer: str, generated: Path, attributes: dict[str, str], context: Context
-) -> dict[str, Any]:
-    """Lay the clean frames into the plate's own files: every kept pixel and everything else bit for bit."""
-    clean = _clean_frames(generated, clip)
-    soft = _soft_edge_px(clip)
-    for position, number in enumerate(clip.numbers):
-        path = context.folder / RESULT_NAME.format(number)
-        if not path.is_file():  # a killed worker had written it
-            frame, rgb = clip.frame(position), None
-            mask = clip.quadmask(position)
-            inside = clip.window(position).slices_in(clip.canvas)
-            if (mask[inside] != KEEP).any():
-                matte = generated_matte(mask, soft)[inside]
-                rgb = composite(frame.native_rgb(layer), clean.read(position)[inside], matte)
-            plates.write_frame(path, frame, rgb=rgb, layer=layer, attributes=attributes)
-        context.progress(position + 1, len(clip.numbers), f"frame {number}")
-    return {}
+def _generate(
+    engine: Engine,
+    identity: dict[str, str],
+    request: GenerateRequest,
+    clip: FileClip,
+    ingest: StageResult,
+    quadmask: StageResult,
+    cache: StageCache,
+) -> StageResult:
+    """Clean frames, by the engine; what only the next stage reads of its options does not count here."""
+    later = engine.detail_options(request.options) or {}
+    own = {key: value for key, value in request.options.items() if key not in later}
+    inputs = [
+        [engine.name, engine.version, identity, ingest.facts["plate"], quadmask.key],
+        [request.seed, request.prompt, own],
+    ]
+    return cache.run(
+        "generate",
+        inputs,
+        lambda context: engine.generate(clip, request, clean_frames(context.folder, clip), context),
+    )
 
 
 # --- parts
+
+
+def _some(spec: JobSpec) -> list[list[int]]:
+    """What counts besides, where not all frames come back."""
+    return [list(spec.deliver)] if spec.deliver else []
 
 
 def _engine(name: str, engines: Mapping[str, Engine]) -> Engine:
@@ -193,25 +216,18 @@ def _engine(name: str, engines: Mapping[str, Engine]) -> Engine:
     return engines[name]
 
 
-def _clip(spec: JobSpec, locate: Locate) -> FileClip:
+def _clip(spec: JobSpec, locate: Locate, space: WorkingSpace) -> FileClip:
     def located(refs: tuple[FrameRef, ...]) -> list[tuple[int, Path]]:
         return [(ref.number, locate(ref.sha256)) for ref in refs]
 
     masks = located(spec.quadmask.frames) if spec.quadmask is not None else None
-    return FileClip(located(spec.plate.frames), masks, layer=spec.plate.layer)
-
-
-def _clean_frames(folder: Path, clip: FileClip) -> FrameFolder:
-    return FrameFolder(folder / "clean", clip.canvas, clip.quadmask)
-
-
-def _soft_edge_px(clip: FileClip) -> float:
-    """Width of the soft edge inside affected: 3 pixels at HD's 1920, in proportion for others, 1 at least."""
-    return max(1.0, clip.canvas.width / 640)
+    clip = FileClip(located(spec.plate.frames), masks, layer=spec.plate.layer)
+    return clip.with_light(space.to_linear) if space.name else clip
 
 
 def _attributes(
     spec: JobSpec,
+    space: WorkingSpace,
     request: GenerateRequest,
     engine: Engine,
     identity: dict[str, str],
@@ -229,8 +245,10 @@ def _attributes(
         "void/options": ", ".join(f"{key}={value}" for key, value in sorted(request.options.items())),
         "void/plate": sha256_data(ingest.facts["plate"]),
         "void/quadmask": quadmask.key,
+        "void/shaper": str(request.shaper),
     }
-    return {**attributes, **{f"void/{key}": value for key, value in identity.items()}}
+    said = {**space.identity(), **identity}
+    return {**attributes, **{f"void/{key}": value for key, value in said.items()}}
 
 
 def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ two facts that callers act on: ``retryable`` and the process's ``exit_code``.
     │   └── ResultEvicted         result_evicted        3   the result made room for newer ones
     ├── JobFailed                 job_failed            4
     │   └── WorkerDied            worker_died           4   the worker process ended under this job
+    ├── NotVerified               not_verified          4   a result is not what its signer made, or nobody signed it
     └── Cancelled                 cancelled             5
 """
 
@@ -176,6 +177,10 @@ class JobFailed(VoidError):
 
 class WorkerDied(JobFailed):
     code = "worker_died"
+
+
+class NotVerified(VoidError):
+    code = "not_verified"
 
 
 class Cancelled(VoidError):

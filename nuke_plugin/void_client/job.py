@@ -23,10 +23,11 @@ from .errors import FrameError, InputError, JobError
 from .frame_ref import FrameRef as FrameRef
 from .override_spec import MAX_OVERRIDES, OverrideSpec
 from .overrides import Prepared, beside, read
-from .sequence import FramePattern, parse_frames, resolve_frames
+from .sequence import FramePattern, format_frames, parse_frames, resolve_frames
 
 SPEC_VERSION = 1
-_NOT_SAID: tuple[tuple[str, Any], ...] = (("stop", ""), ("overrides", []))
+_NOT_SAID: tuple[tuple[str, Any], ...] = (("stop", ""), ("overrides", []), ("deliver", []))
+OCIO_BUILTIN = "ocio://"
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
 _JOB_ID = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -40,14 +41,22 @@ def check_job_id(text: str) -> str:
 
 @dataclass(frozen=True)
 class PlateSpec:
-    """``layer``: the RGB layer to clean, "" for R, G, B. ``colour_space``: the working space's name, recorded."""
+    """``layer``: the RGB layer to clean, "" for R, G, B. ``colour_space``: the working space, by its name in the OCIO
+    configuration ``ocio``; "" is scene-linear with Rec.709 primaries.
+
+    ``ocio``: built in (``ocio://…``), the name of the file ``ocio_file``, or "" for the server's own.
+    """
 
     frames: tuple[FrameRef, ...]
     layer: str = ""
     colour_space: str = ""
+    ocio: str = ""
+    ocio_file: Optional[FrameRef] = None
 
     def __post_init__(self) -> None:
         _check_ascending(self.frames, "plate")
+        if self.ocio and not self.ocio.startswith(OCIO_BUILTIN) and self.ocio_file is None:
+            raise ValueError(f"the OCIO configuration {self.ocio!r} is neither built in (ocio://…) nor a file")
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,8 @@ class JobSpec:
     """Everything that decides the pixels of a result, and the shot's name as a label.
 
     Either a supplied ``quadmask`` or ``masks``, from which one is worked out. ``stop``: "masks" ends with the
-    quadmask, "review" waits there until it is approved.
+    quadmask, "review" waits there until it is approved. ``deliver``: the plate's frames that come back, where the others
+    are context only; all without it.
     """
 
     plate: PlateSpec
@@ -139,6 +149,7 @@ class JobSpec:
     masks: Optional[MaskSpec] = None
     stop: str = ""
     overrides: tuple[OverrideSpec, ...] = ()
+    deliver: tuple[int, ...] = ()
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -168,6 +179,7 @@ class JobSpec:
         for override in self.overrides:
             if not plate.issuperset(override.frames):
                 raise ValueError(f"the override {override.label} has a frame that the plate does not have")
+        _check_delivered(self.deliver, plate)
 
     @classmethod
     def from_wire(cls, value: Any) -> JobSpec:
@@ -175,22 +187,32 @@ class JobSpec:
         return schema.load(cls, value, where="job", error=JobError)
 
     def to_wire(self) -> dict[str, Any]:
-        """What is not there is left out: a side that does not know of masks reads all other jobs."""
-        return {
-            key: value
-            for key, value in schema.dump(self).items()
-            if value is not None and (key, value) not in _NOT_SAID
-        }
+        """What is not there is left out: a side that does not know of masks, or of hints, reads all other jobs."""
+        written = schema.dump(self)
+        for key, empty in (("ocio", ""), ("ocio_file", None)):
+            if written["plate"][key] == empty:
+                del written["plate"][key]
+        for override in written["overrides"]:
+            if not override["hint"]:
+                del override["hint"]
+        return {key: value for key, value in written.items() if value is not None and (key, value) not in _NOT_SAID}
 
     def content_hash(self) -> str:
         """SHA-256 of the canonical JSON of all that decides the pixels: the label is left out."""
         unlabelled = tuple(replace(override, label="") for override in self.overrides)
         return sha256_data(replace(self, shot="", overrides=unlabelled).to_wire())
 
+    @property
+    def delivered(self) -> tuple[int, ...]:
+        """The numbers of the frames that come back."""
+        return self.deliver or tuple(frame.number for frame in self.plate.frames)
+
     def frame_refs(self) -> tuple[FrameRef, ...]:
         masks = self.quadmask.frames if self.quadmask is not None else ()
         mattes = self.masks.mattes if self.masks is not None else ()
-        return self.plate.frames + masks + mattes + tuple(ref for each in self.overrides for ref in each.matte)
+        config = (self.plate.ocio_file,) if self.plate.ocio_file is not None else ()
+        drawn = tuple(ref for each in self.overrides for ref in each.matte)
+        return self.plate.frames + masks + mattes + drawn + config
 
 
 @dataclass(frozen=True)
@@ -241,8 +263,11 @@ class MaskFile:
 class ShotFile:
     """A shot as people write it, in YAML or JSON. Relative paths count from the file's folder.
 
-    ``frames``: "1001-1046"; without it all that are on disk. ``options``: the engine's own. Either ``quadmask``, or
-    ``masks``, from which one is worked out.
+    ``frames``: "1001-1046"; without it all that are on disk. ``colour_space`` and ``ocio``: the plate's working space,
+    and the OCIO configuration that knows it: built in (``ocio://…``), or an .ocioz or .ocio file. ``options``: the
+    engine's own. Either ``quadmask``, or
+    ``masks``, from which one is worked out. ``deliver``: "1009-1040", the frames that come back; the others are context.
+    Or ``handles``: so many frames at both ends are.
     """
 
     plate: str
@@ -252,17 +277,22 @@ class ShotFile:
     options: dict[str, Any] = field(default_factory=dict)
     layer: str = ""
     colour_space: str = ""
+    ocio: str = ""
     prompt: str = ""
     seed: int = 42
     shot: str = ""
     out: Optional[str] = None
     masks: Optional[MaskFile] = None
     overrides: Optional[str] = None
+    deliver: Optional[str] = None
+    handles: int = 0
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
         if self.version != SPEC_VERSION:
             raise ValueError(f"version {self.version} of the shot file; this program reads {SPEC_VERSION}")
+        if self.handles < 0 or (self.handles and self.deliver is not None):
+            raise ValueError("give either `deliver`, or `handles`, a number of frames")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"the seed {self.seed} is not between 0 and 2^63")
 
@@ -289,6 +319,7 @@ class ShotFile:
         wanted = parse_frames(self.frames) if self.frames else None
         plate = FramePattern.parse(self.plate, base)
         frames = resolve_frames(plate, wanted, kind="plate")
+        deliver = self._delivered(frames)
         names = {("plate", n): plate.path(n) for n in frames}
         if self.quadmask is not None:
             quadmask = FramePattern.parse(self.quadmask, base)
@@ -302,6 +333,9 @@ class ShotFile:
             sidecar = read(base / Path(self.overrides).expanduser())
             prepared = sidecar.prepare(frames, supplied=self.quadmask is not None)
         names.update(prepared.files)
+        config = base / Path(self.ocio).expanduser() if self.ocio and not self.ocio.startswith(OCIO_BUILTIN) else None
+        if config is not None:
+            names["ocio", 0] = config
         refs = _hash_frames(names, on_progress)
 
         def found(kind: str) -> tuple[FrameRef, ...]:
@@ -312,7 +346,13 @@ class ShotFile:
             masks = replace(masks, words="\n".join(filter(None, (masks.words, prepared.words))))
         try:
             spec = JobSpec(
-                plate=PlateSpec(found("plate"), self.layer, self.colour_space),
+                plate=PlateSpec(
+                    frames=found("plate"),
+                    layer=self.layer,
+                    colour_space=self.colour_space,
+                    ocio=config.name if config else self.ocio,
+                    ocio_file=refs["ocio", 0] if config else None,
+                ),
                 quadmask=QuadmaskSpec(found("quadmask")) if self.quadmask is not None else None,
                 engine=EngineSpec(self.engine, dict(self.options)),
                 prompt=self.prompt,
@@ -320,10 +360,29 @@ class ShotFile:
                 shot=self.shot or plate.folder.resolve().name,
                 masks=masks,
                 overrides=prepared.specs(refs),
+                deliver=deliver,
             )
         except ValueError as problem:
             raise JobError(f"The shot: {problem}.", hint="docs/artist.md tells how a shot is written.") from problem
         return Resolved(spec, {refs[key].sha256: path for key, path in names.items()}, names, prepared.warnings)
+
+    def _delivered(self, frames: tuple[int, ...]) -> tuple[int, ...]:
+        """As `JobSpec` has it: nothing where all come back. Raises ``JobError``."""
+        deliver = frames[self.handles : len(frames) - self.handles]
+        if not deliver:
+            raise JobError(
+                f"Handles of {self.handles} frames at both ends leave nothing of the plate's {len(frames)} frames.",
+                hint="Give fewer, or a longer plate.",
+            )
+        if self.deliver is not None:
+            deliver = parse_frames(self.deliver)
+            strange = sorted(set(deliver) - set(frames))
+            if strange:
+                raise JobError(
+                    f"The delivered range {self.deliver} is not inside the plate: it lacks {format_frames(strange)}.",
+                    hint=f"The plate has {format_frames(frames)}.",
+                )
+        return deliver if deliver != frames else ()
 
 
 def _hash_frames(
@@ -361,6 +420,15 @@ def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
             hint="Check the file and its permissions.",
             details=details,
         ) from problem
+
+
+def _check_delivered(numbers: tuple[int, ...], plate: set[int]) -> None:
+    if not plate.issuperset(numbers):
+        raise ValueError(f"frame {min(set(numbers) - plate)} is to be delivered, which the plate does not have")
+    if any(after <= before for before, after in zip(numbers, numbers[1:])):
+        raise ValueError("the frames to be delivered are not ascending")
+    if len(numbers) == len(plate):
+        raise ValueError("all frames are delivered where none are named: leave them out")
 
 
 def _check_ascending(frames: tuple[FrameRef, ...], kind: str) -> None:

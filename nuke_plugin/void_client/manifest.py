@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from . import schema
 from .digest import check_digest, sha256_file
@@ -54,8 +54,28 @@ class ResultFile:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Who vouches for a result; where nobody does, ``reason`` says why. ``void_client.provenance`` reads it.
+
+    key: the signer's public key. time: UTC, by the signer's clock. signature: over the statement of protocol.md.
+    credentials: each still and movie, with what kept it from its C2PA content credential, or nothing.
+    """
+
+    signed: bool
+    reason: str = ""
+    key: str = ""
+    time: str = ""
+    signature: str = ""
+    credentials: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True)
 class ResultManifest:
-    """``job``: the specification, so that the result can be made again. ``facts``: what engine and stages report."""
+    """``job``: the specification, so that the result can be made again. ``facts``: what engine and stages report.
+
+    ``provenance``: None in what was made before results were signed.
+    """
 
     job_id: str
     content_hash: str
@@ -64,6 +84,7 @@ class ResultManifest:
     facts: dict[str, Any] = field(default_factory=dict)
     files: tuple[ResultFile, ...] = ()
     version: int = 1
+    provenance: Optional[Provenance] = None
 
     def __post_init__(self) -> None:
         if self.version != 1:

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Optional
 
 from .errors import VoidError
-from .override_spec import MODES, REGIONS, SHAPES, ShapeKey, ShapeSpec
+from .override_spec import MAX_HINT, MODES, REGIONS, SHAPES, ShapeKey, ShapeSpec
 from .sequence import parse_frames
 
 ENTRY_KEYS = ("frames", "region", "mode", "matte", "shape", "hint")
@@ -21,7 +21,7 @@ _DRAWN = ("matte", "shape")
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry as written. ``frames`` None: all. ``matte``: a pattern or a path; ``hint``: words, drawn by nobody."""
+    """One entry as written. ``frames`` None: all. ``matte``: a pattern or a path; ``hint``: words for a thing."""
 
     frames: Optional[tuple[int, ...]]
     region: str
@@ -65,6 +65,8 @@ def parse_entry(value: Any, label: str, holder: Any = None, place: Any = None) -
     region = _one_of(value, "region", REGIONS)
     mode = _one_of(value, "mode", MODES) if sources[0] in _DRAWN or "mode" in value else "add"
     text = "" if sources[0] == "shape" else _text(value, sources[0])
+    if sources[0] == "hint" and len(text) > MAX_HINT:
+        raise BadEntry(value, "hint", f"more than {MAX_HINT} characters")
     return Entry(
         frames=_frames(value),
         region=region,

@@ -16,6 +16,7 @@ REGIONS = ("remove", "overlap", "affected", "keep")
 MODES = ("replace", "add", "subtract")
 SHAPES = ("rectangle", "ellipse", "polygon")
 MAX_OVERRIDES = 500
+MAX_HINT = 1000  # characters
 _MAX_SHAPES, _MAX_KEYS, _MAX_POINTS = 64, 10_000, 1000
 _FAR = 1_000_000.0  # pixels: beyond it a coordinate is a slip
 
@@ -81,10 +82,10 @@ class ShapeSpec:
 
 @dataclass(frozen=True)
 class OverrideSpec:
-    """One correction: on ``frames``, ``region`` is replaced by, or gains or loses, what the matte or the shapes cover.
+    """One correction: on ``frames``, ``region`` is replaced by, or gains or loses, what one of three things covers.
 
-    ``matte``: for every frame a file, white inside. ``shapes``: their union. ``label``: where it is written
-    ("void.yaml:12"); it decides no pixel.
+    ``matte``: for every frame a file, white inside. ``shapes``: their union. ``hint``: words for a thing, which the
+    server looks for in the picture. ``label``: where it is written ("void.yaml:12"); it decides no pixel.
     """
 
     frames: tuple[int, ...]
@@ -93,6 +94,7 @@ class OverrideSpec:
     matte: tuple[FrameRef, ...] = ()
     shapes: tuple[ShapeSpec, ...] = ()
     label: str = ""
+    hint: str = ""
 
     def __post_init__(self) -> None:
         if self.region not in REGIONS:
@@ -101,13 +103,20 @@ class OverrideSpec:
             raise ValueError(f"the mode {self.mode!r} is none of {', '.join(MODES)}")
         if not self.frames or any(b <= a for a, b in zip(self.frames, self.frames[1:])):
             raise ValueError("an override's frames are not ascending, or there are none")
-        if bool(self.matte) == bool(self.shapes):
-            raise ValueError("an override has either a matte or shapes")
+        if [bool(self.matte), bool(self.shapes), bool(self.hint)].count(True) != 1:
+            raise ValueError("an override has either a matte, or shapes, or a hint")
+        if self.hint and not self.hint.strip():
+            raise ValueError("an override's hint has no words")
+        if len(self.hint) > MAX_HINT:
+            raise ValueError(f"an override's hint has more than {MAX_HINT} characters")
         if len(self.shapes) > _MAX_SHAPES:
             raise ValueError(f"an override has more than {_MAX_SHAPES} shapes")
         if self.matte and tuple(ref.number for ref in self.matte) != self.frames:
             raise ValueError("an override's matte has other frames than the override")
 
     def content(self) -> dict[str, Any]:
-        """Plain data of all that decides pixels: for hashes."""
-        return asdict(replace(self, label=""))
+        """Plain data of all that decides pixels: for hashes. Without a hint it is as it was before there were any."""
+        plain = asdict(replace(self, label=""))
+        if not self.hint:
+            del plain["hint"]
+        return plain

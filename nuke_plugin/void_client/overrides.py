@@ -53,7 +53,10 @@ class Source(Enum):
 
 @dataclass(frozen=True)
 class Word:
-    """One source's word about ``region`` at a frame. ``index``: the override's place in the job, -1 for others."""
+    """One source's word about ``region`` at a frame. ``index``: the override's place in the job, -1 for others.
+
+    ``hint``: the words by which it was found; ``by``: who looked and who drew ("grounding-dino, track").
+    """
 
     source: Source
     region: str
@@ -61,6 +64,8 @@ class Word:
     label: str = ""
     index: int = -1
     confidence: Optional[float] = None
+    hint: str = ""
+    by: str = ""
 
     @property
     def is_lock(self) -> bool:
@@ -114,7 +119,7 @@ def _may_edit(word: Word, winner: Optional[Word]) -> bool:
 class Prepared:
     """A sidecar's entries for a shot's frames. ``files``: what must be hashed, by (input, frame number).
 
-    ``words``: the hints, for the reasoner.
+    ``words``: the hints once more, for the reasoner.
     """
 
     drawn: tuple[tuple[Entry, tuple[int, ...]], ...] = ()
@@ -130,7 +135,7 @@ class Prepared:
             if entry.matte:
                 first = refs[_kind(index), frames[0]]  # a matte at rest is hashed once
                 matte = tuple(replace(refs.get((_kind(index), number), first), number=number) for number in frames)
-            made.append(OverrideSpec(frames, entry.region, entry.mode, matte, entry.shapes, entry.label))
+            made.append(OverrideSpec(frames, entry.region, entry.mode, matte, entry.shapes, entry.label, entry.hint))
         return tuple(made)
 
 
@@ -144,7 +149,7 @@ class Sidecar:
     found: bool = False
 
     def prepare(self, plate: Sequence[int], *, supplied: bool = False) -> Prepared:
-        """For a plate of these frames. ``supplied``: with a quadmask of its own, about which nobody reasons.
+        """For a plate of these frames. ``supplied``: with a quadmask of its own: nobody reasons, or looks for hints.
 
         An entry without a frame of the plate, or whose matte is not there, is left out with a warning.
         """
@@ -157,10 +162,14 @@ class Sidecar:
             if not frames:
                 warnings.append(f"{entry.label}: frames: the shot has none of them. This entry is not used.")
             elif entry.hint and supplied:
-                warnings.append(f"{entry.label}: hint: nobody reasons about a supplied quadmask. It is not used.")
-            elif entry.hint:
-                words.append(f"On frames {format_frames(frames)}, {entry.region}: {entry.hint}")
+                warnings.append(
+                    f"{entry.label}: hint: with a supplied quadmask nothing is looked for by words; "
+                    "give a matte or a shape. This entry is not used."
+                )
             else:
+                if entry.hint:
+                    not_ = "not " if entry.mode == "subtract" else ""
+                    words.append(f"On frames {format_frames(frames)}, {not_}{entry.region}: {entry.hint}")
                 if entry.matte:
                     frames, found = self._matte(entry, frames, warnings)
                     files.update({(_kind(len(drawn)), number): path for number, path in found.items()})

@@ -9,10 +9,11 @@ from typing import Any
 
 from void_client import keys
 from void_client.errors import SettingsError
+from void_client.provenance import key_id
 from void_client.settings import config_dir, data_dir, load_settings
 
 from .output import Output
-from .shot import add_server_arguments, open_client
+from .shot import add_server_arguments, open_client, user_signing_key
 
 
 def add_commands(commands: Any) -> None:
@@ -27,10 +28,14 @@ def add_commands(commands: Any) -> None:
     revoke = actions.add_parser("revoke", help="shut a client out, from its next message on")
     revoke.add_argument("name")
     listing = actions.add_parser("list", help="who may use the server")
-    for action, run in ((show, _show), (allow, _allow), (revoke, _revoke), (listing, _list)):
+    signing = actions.add_parser("signing", help="print the public key that verifies results, making it where it lacks")
+    signing.add_argument("--user", action="store_true", help="this user's, which `void render` signs with")
+    signing.add_argument("--key-file", type=Path, help="the file of the setting signing_key")
+    signing.add_argument("--rotate", action="store_true", help="make another; the old one verifies what it signed")
+    for action, run in ((show, _show), (allow, _allow), (revoke, _revoke), (listing, _list), (signing, _signing)):
         action.add_argument("--data", type=Path, help="the server's folder")
         action.set_defaults(run=run)
-    for action in (new, show, allow, revoke, listing):
+    for action in (new, show, allow, revoke, listing, signing):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
     gc = commands.add_parser("gc", help="bring a server's store, stages and results within their budgets now")
     gc.add_argument("--dry-run", action="store_true", help="say what would go")
@@ -84,6 +89,21 @@ def _revoke(options: argparse.Namespace, output: Output) -> int:
 def _list(options: argparse.Namespace, output: Output) -> int:
     for public, name in sorted(keys.allowed(_clients(options)).items(), key=lambda item: item[1]):
         output.say(f"{name:<24} {public}", name=name, public_key=public)
+    return 0
+
+
+def _signing(options: argparse.Namespace, output: Output) -> int:
+    from void_server import signing
+
+    if options.key_file is None and not options.user:
+        _clients(options)  # there is a server
+    data = user_signing_key(os.environ) if options.user else signing.key_path(_data(options))
+    path = options.key_file or data
+    try:
+        public = signing.rotate_key(path) if options.rotate else signing.make_key(path)
+    except OSError as problem:
+        raise SettingsError(f"The signing key {path} cannot be written: {problem.strerror}.") from problem
+    output.say(public, public_key=public, key_id=key_id(public), key_file=str(path))
     return 0
 
 

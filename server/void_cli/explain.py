@@ -19,6 +19,7 @@ from void_client.sequence import format_frames, parse_frames
 from .output import Output
 
 REGIONS = "regions.json"
+_HINT_SHOWN = 40  # characters
 _WORDS = {"replace": "replaces", "add": "adds", "subtract": "takes away"}
 
 
@@ -134,7 +135,12 @@ def _who(about: Mapping[str, Any]) -> str:
     more = [str(about["label"])] if about.get("label") else []
     if isinstance(about.get("confidence"), (int, float)):
         more.append(f"confidence {about['confidence']:.2f}")
-    return f"{source} ({', '.join(more)})" if more else source
+    told = f"{source} ({', '.join(more)})" if more else source
+    return f"{told}, hint {_short(str(about['hint']))} ({about.get('by', '')})" if about.get("hint") else told
+
+
+def _short(words: str) -> str:
+    return repr(words if len(words) <= _HINT_SHOWN else words[: _HINT_SHOWN - 1] + "…")
 
 
 def _what(about: Mapping[str, Any], region: str) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from void_client import schema
-from void_client.errors import InputError
+from void_client.client import Client
+from void_client.errors import InputError, VoidError
 from void_client.job import name_the_file
 from void_client.messages import JobInfo
+from void_client.provenance import describe
 
 from .output import Output
 from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
@@ -58,10 +60,14 @@ def _submit(options: argparse.Namespace, output: Output) -> int:
 def _status(options: argparse.Namespace, output: Output) -> int:
     with open_client(options) as client:
         jobs = client.status(options.job_id)
-    for job in jobs:
-        output.say(_line(job), job=schema.dump(job))
+        for job in jobs:
+            signed, values = _signed(client, job) if options.job_id else ("", {})
+            output.say(_line(job) + (signed and f"\n    {signed}"), job=schema.dump(job), **values)
+        unsigned = {w["signing"]["reason"] for w in client.health()["workers"] if w.get("signing", {}).get("reason")}
     if not jobs:
         output.say("The server has no jobs.")
+    for reason in sorted(unsigned):
+        output.say(f"This server's results are NOT SIGNED: {reason}", not_signed=reason)
     return 0
 
 
@@ -87,8 +93,21 @@ def _fetch(options: argparse.Namespace, output: Output) -> int:
         manifest = client.download(options.job_id, options.out, output.transfer)
     if in_review:
         output.say(f"The job waits: look at the quadmask, then `void approve {options.job_id}`.", review=True)
-    output.say(f"{len(manifest.frames)} frames in {options.out}", out=str(options.out), frames=len(manifest.frames))
+    signed, values = describe(manifest)
+    count = len(manifest.frames)
+    output.say(f"{count} frames in {options.out}; {signed}", out=str(options.out), frames=count, provenance=values)
     return 0
+
+
+def _signed(client: Client, job: JobInfo) -> tuple[str, dict[str, Any]]:
+    """What a job's result says of its signer, where there is a result."""
+    if job.state not in ("done", "review"):
+        return "", {}
+    try:
+        signed, values = describe(client.manifest(job.job_id))
+    except VoidError:  # it has left: the status is still the status
+        return "", {}
+    return signed, {"provenance": values}
 
 
 def _line(job: JobInfo) -> str:

@@ -23,10 +23,11 @@ from typing import Any
 from void_client.client import Client
 from void_client.errors import EngineUnavailable, InputError, JobError, ServerUnreachable, VoidError
 from void_client.job import Resolved
+from void_client.provenance import describe
 from void_client.settings import CONNECTION_FILE, ClientSettings, data_dir, load_client_settings, load_settings
 
 from .output import Output
-from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
+from .shot import add_server_arguments, add_shot_arguments, open_client, resolve, user_signing_key
 
 _START_S = 60.0
 _HOST = ("devices", "models", "memory")
@@ -191,7 +192,9 @@ def _follow(client: Client, job_id: str, resolved: Resolved, out: Path, priority
         with contextlib.suppress(VoidError):
             client.cancel(job_id)
         raise
-    output.say(f"{len(manifest.frames)} frames in {out}", out=str(out), job=job_id, frames=len(manifest.frames))
+    signed, values = describe(manifest)
+    count = len(manifest.frames)
+    output.say(f"{count} frames in {out}; {signed}", out=str(out), job=job_id, frames=count, provenance=values)
 
 
 @contextmanager
@@ -212,8 +215,11 @@ def _work_folder(chosen: Path | None, out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] = ()) -> Iterator[ClientSettings]:
+def private_server(
+    data: Path, share_roots: Sequence[str], host: Sequence[str] = (), *, sign_as_user: bool = True
+) -> Iterator[ClientSettings]:
     """A server process of our own on a free local port, which ends with us. ``host``: arguments of `void serve`.
+    ``sign_as_user``: with the user's own key, else with one of the data folder.
 
     Raises ``ServerUnreachable``.
     """
@@ -230,6 +236,8 @@ def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] =
     # From the environment it takes how this machine runs engines, not where a server is.
     kept = {PREFIX + key.upper() for key in ("devices", *HOST_KEYS)}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX) or k in kept}
+    if sign_as_user:
+        _sign_as_the_user(environment, PREFIX + "SIGNING_KEY")
     log_path = data / "output.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
@@ -246,6 +254,18 @@ def private_server(data: Path, share_roots: Sequence[str], host: Sequence[str] =
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _sign_as_the_user(environment: dict[str, str], variable: str) -> None:
+    """Data folders of private servers come and go; results that one user makes should have one key to be pinned.
+
+    Where the user's settings cannot be written, as on some farms, the data folder's own key has to do.
+    """
+    key = user_signing_key(environment)
+    with contextlib.suppress(OSError):
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if key.exists() or os.access(key.parent, os.W_OK):
+        environment.setdefault(variable, str(key))
 
 
 def _wait_for(connection: Path, process: subprocess.Popen[bytes], log_path: Path) -> None:

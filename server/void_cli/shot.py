@@ -12,22 +12,33 @@ from void_client import schema
 from void_client.client import Client
 from void_client.errors import JobError
 from void_client.job import Resolved, ShotFile, check_job_id
-from void_client.settings import ClientSettings, load_client_settings
+from void_client.settings import ClientSettings, config_dir, load_client_settings
 
+from .movies import unpacked
 from .output import Output
+
+
+def user_signing_key(environment: Mapping[str, str]) -> Path:
+    """What private servers sign with: they come and go, their user's key stays."""
+    return config_dir(environment) / "keys" / "signing.pem"
 
 
 def add_shot_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("shot_file", nargs="?", type=Path, help="a shot file (YAML or JSON); options override it")
     command.add_argument("--plate", help='EXR sequence: "shot/plate.%%04d.exr" or "shot/plate.####.exr"')
     command.add_argument("--frames", help='frame range: "1001-1046"; all on disk without it')
+    command.add_argument("--deliver", help='the frames that come back: "1009-1040"; the others are context')
+    command.add_argument("--handles", type=int, help="or so: this many frames at both ends are context only")
     command.add_argument("--quadmask", help="quadmask sequence: 0 remove, 63 overlap, 127 affected, 255 keep")
     command.add_argument("--overrides", help="a sidecar of overrides; without it void.yaml beside the shot file")
     _add_mask_arguments(command)
     command.add_argument("--engine", help="what makes the pixels (cleanplate)")
     command.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the engine")
     command.add_argument("--layer", help="the RGB layer to clean; R, G, B without it")
-    command.add_argument("--colour-space", dest="colour_space", help="the plate's working space, recorded")
+    command.add_argument(
+        "--colour-space", dest="colour_space", help="the plate's working space; default: linear Rec.709"
+    )
+    command.add_argument("--ocio", help="the OCIO configuration that knows it: ocio://NAME, an .ocioz or .ocio file")
     command.add_argument("--prompt", help="what the scene looks like once the object is gone")
     command.add_argument("--seed", type=int, help="random seed (42)")
     command.add_argument("--name", dest="shot", help="the shot's name, for the queue")
@@ -76,7 +87,10 @@ def open_client(options: argparse.Namespace) -> Client:
 
 def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
     """The shot that file and options describe, and the folder from which its paths count. Raises ``JobError``."""
-    names = ("plate", "frames", "quadmask", "overrides", "engine", "layer", "colour_space", "prompt", "seed", "shot")
+    names = (
+        "plate", "frames", "quadmask", "overrides", "engine", "layer", "colour_space", "ocio", "prompt", "seed", "shot",
+        "deliver", "handles",
+    )  # fmt: skip
     given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.option:
         given["options"] = dict(_option(text) for text in options.option)
@@ -97,6 +111,8 @@ def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
         if name in given:  # a path on the command line counts from where the command is typed
             given[name] = os.path.abspath(os.path.expanduser(given[name]))
     written = schema.dump(ShotFile.read(options.shot_file))
+    if "deliver" in given or "handles" in given:
+        written.update(deliver=None, handles=0)
     if masks:
         written["masks"] = {**(written.get("masks") or {}), **masks}
         written["quadmask"] = given.get("quadmask")
@@ -142,6 +158,7 @@ def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, Shot
     if not 0 <= options.priority <= 100:
         raise JobError(f"The priority {options.priority} is not between 0 and 100.")
     shot, base = shot_of(options)
+    shot = unpacked(shot, base, output)
     resolved = shot.resolve(base, lambda done, of: output.bar("hash", done, of))
     for warning in resolved.warnings:
         output.say(f"warning: {warning}", warning=warning)

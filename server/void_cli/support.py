@@ -24,7 +24,7 @@ from .shot import add_server_arguments, client_settings, open_client
 
 _PACKAGES = (
     "pyzmq", "msgpack", "ruamel-yaml", "numpy", "OpenEXR", "OpenImageIO", "opencv-python-headless", "PyPatchMatch",
-    "torch", "diffusers", "transformers",
+    "cryptography", "c2pa-python", "torch", "diffusers", "transformers",
 )  # fmt: skip
 _LOG_TAIL = 200_000
 _EVENTS = 2000

@@ -163,7 +163,14 @@ class Office:
                 "queued": self.journal.count("queued"),
                 "running": self.journal.count("running"),
                 "workers": [
-                    {"device": w.device, "state": w.state, "pid": w.pid, "job": w.job_id or "", "engines": w.engines}
+                    {
+                        "device": w.device,
+                        "state": w.state,
+                        "pid": w.pid,
+                        "job": w.job_id or "",
+                        "engines": w.engines,
+                        "signing": w.signing,
+                    }
                     for w in self.scheduler.workers
                 ],
                 "store_bytes": self.journal.stored_bytes(),

@@ -27,6 +27,8 @@ from .results import Results
 from .router import Router
 from .scheduler import Scheduler
 from .settings import ServerSettings
+from .signing import key_path
+from .signing import start as start_signing
 from .store import FrameStore
 from .supervisor import Worker
 
@@ -53,6 +55,7 @@ def serve(settings: ServerSettings, on_ready: Callable[[str, str, Router], None]
     settings.root.mkdir(parents=True, exist_ok=True)
     with _lock(settings.root), contextlib.ExitStack() as closing:
         keys = make_keys(settings.root)
+        start_signing(key_path(settings.root, settings.signing_key))
         journal = _open_journal(settings.root)
         closing.callback(journal.close)
         executor = ThreadPoolExecutor(4, thread_name_prefix="void store")

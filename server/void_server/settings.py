@@ -10,8 +10,9 @@ GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
 _ENGINES = ("models", "memory", "attention", "compile_blocks")
-_REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house")
-HOST_KEYS = (*_ENGINES, *_REASONERS)  # how a machine runs engines and reasoners, wherever its server is
+_REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house", "ocio")
+_SIGNING = ("signing_key", "c2pa_cert", "c2pa_key")
+HOST_KEYS = (*_ENGINES, *_REASONERS, *_SIGNING)  # how a machine runs engines and reasoners and signs, for any server
 _DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
 
 
@@ -29,6 +30,10 @@ class ServerSettings:
     allow_cloud: whether a job may choose a reasoner that sends pictures out of the building. gemini_model,
     reasoner_url, reasoner_model: what `gemini` and `openai` ask. reasoner_in_house: the name in reasoner_url is the
     building's own, so that it is no cloud. Keys come from the environment alone.
+    ocio: the OCIO configuration of jobs that name none: ocio://NAME, or a file.
+    signing_key: the file of the secret key that signs results, made where it lacks; keys/signing.pem of the
+    data folder where empty. c2pa_cert, c2pa_key: the studio's certificate chain (PEM, its own first) and its secret
+    key for the content credentials of stills and movies; self-made where empty. Nothing turns signing off.
     """
 
     data: str = ""
@@ -45,6 +50,10 @@ class ServerSettings:
     reasoner_url: str = ""
     reasoner_model: str = ""
     reasoner_in_house: bool = False
+    ocio: str = ""
+    signing_key: str = ""
+    c2pa_cert: str = ""
+    c2pa_key: str = ""
     max_queued: int = 1000
     max_frames: int = 20_000
     max_frame_bytes: int = 4 * GB
@@ -75,13 +84,15 @@ class ServerSettings:
         for key in ("max_queued", "max_frames", "max_attempts", "store_max_bytes", "max_frame_bytes"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be above 0")
+        if bool(self.c2pa_cert) != bool(self.c2pa_key):
+            raise ValueError("c2pa_cert and c2pa_key belong together: one of them is empty")
         for root in self.share_roots:
             if not Path(root).is_absolute():
                 raise ValueError(f"the share root {root!r} is not an absolute path")
 
     @property
     def host(self) -> dict[str, str | bool]:
-        """What the workers' engines are told."""
+        """What the workers are told."""
         return {key: getattr(self, key) for key in HOST_KEYS}
 
     @property

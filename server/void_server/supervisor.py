@@ -37,6 +37,7 @@ class Worker:
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)
     reasoners: dict[str, str] = field(default_factory=dict)  # name → what keeps it from working, or ""
+    signing: dict[str, str] = field(default_factory=dict)  # key, or the reason why its results are not signed
     pid: int = 0
     last_status: int = 0  # exit status of the process that was buried last
     _process: subprocess.Popen[bytes] | None = None
@@ -102,7 +103,7 @@ class Worker:
         for message in found:
             if message["kind"] == "ready":
                 self.state, self.engines = "ready", dict(message["engines"])
-                self.reasoners = dict(message["reasoners"])
+                self.reasoners, self.signing = dict(message["reasoners"]), dict(message["signing"])
                 log.info("worker %s: ready", self.device)
         return [message for message in found if message["kind"] not in ("ready", "alive")]
 

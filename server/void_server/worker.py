@@ -28,6 +28,7 @@ from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare
 
 from .link import Link, LinkClosed
 from .logs import log_to_file
+from .signing import Notary, check, key_path
 from .store import frame_path
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,13 @@ class Observer:
 
 
 class Process:
-    def __init__(self, link: Link, data: Path, host: Host, reserve_bytes: int) -> None:
+    def __init__(self, link: Link, data: Path, host: Host, reserve_bytes: int, notary: Notary) -> None:
         self._link = link
         self._data = data
         self._host = host
         self._engines = make_engines(host)
         self._reserve_bytes = reserve_bytes
+        self._notary = notary
         self._observer: Observer | None = None
         self._jobs: list[dict[str, Any]] = []
         self._wanted = threading.Condition()
@@ -80,6 +82,7 @@ class Process:
             "ready",
             engines={name: engine.version for name, engine in self._engines.items()},
             reasoners=check_reasoners(self._host),
+            signing=check(self._notary.key),
         )
         while True:
             with self._wanted:
@@ -135,10 +138,11 @@ class Process:
             self._host,
         )
         facts = {**delivered.facts, "device": self._host.device}
-        manifest = _manifest(job_id, spec, delivered, facts)
+        manifest = self._notary.vouch(_manifest(job_id, spec, delivered, facts), result)
         _drop_others(result, manifest)
         manifest.write(result)
-        return {"frames": len(delivered.frames), "engine": spec.engine.name}
+        signed = manifest.provenance is not None and manifest.provenance.signed
+        return {"frames": len(delivered.frames), "engine": spec.engine.name, "signed": signed}
 
     def _listen(self) -> None:
         try:
@@ -199,8 +203,11 @@ def main() -> None:
         reasoner_url=options.get("reasoner_url", ""),
         reasoner_model=options.get("reasoner_model", ""),
         reasoner_in_house=options.get("reasoner_in_house", False),
+        ocio=options.get("ocio", ""),
     )
-    Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"])).run()
+    key = key_path(data, options.get("signing_key", ""))
+    notary = Notary(key, options.get("c2pa_cert", ""), options.get("c2pa_key", ""))
+    Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"]), notary).run()
 
 
 if __name__ == "__main__":

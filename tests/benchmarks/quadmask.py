@@ -1,19 +1,24 @@
 """How close the ``motion`` reasoner and the quadmask policy come to given quadmasks and to scenes of known truth.
 
-``python tests/benchmarks/quadmask.py [--primary given|track] [--ablation] [--synthetic] [--scale 0.25] [SHOT ...]``:
+``python tests/benchmarks/quadmask.py [--primary given|track] [--ablation] [--synthetic] [--long] [--absent keep|follow] [--scale 0.25] [SHOT ...]``:
 IoU over the whole clip of remove (0 and 63) and of affected (63 and 127), with one setting for all shots, beside a
 naive baseline: the primary, dilated. ``--primary track`` segments from the recorded clicks, ``given`` takes the
 quadmask's own. ``--ablation`` leaves out one cue at a time.
+``--long``: peak memory and time of the reasoner alone on drawn 2K clips of 60 and of 300 frames.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import resource
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -144,6 +149,66 @@ def measured(case: Case, cues: frozenset[str], options: PolicyOptions) -> tuple[
     return overlap(made <= 95, case.given <= 95), overlap(affected(made), affected(case.given)), naive
 
 
+class Drawn:
+    """A 2K clip drawn on demand: a ball rolls on and on over a panning wall, past blocks. Holds a few proxies."""
+
+    size = (1080, 2048)
+
+    def __init__(self, frames: int) -> None:
+        self._count = frames
+        noise = np.random.default_rng(1).integers(0, 255, (1080, 4096, 3)).astype(np.uint8)
+        self._wall = cv2.GaussianBlur(noise, (0, 0), 9)
+        self.proxy = lru_cache(maxsize=20)(self._proxy)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def rgb(self, position: int) -> np.ndarray:
+        shift = 4 * position % 2048
+        picture = self._wall[:, shift : shift + 2048].copy()
+        cv2.rectangle(
+            picture, (1200, 500 + min(300, 3 * position)), (1300, 600 + min(300, 3 * position)), (9, 9, 9), -1
+        )
+        cv2.circle(picture, self.middle(position), 90, (210, 60, 50), -1)
+        return picture
+
+    def middle(self, position: int) -> tuple[int, int]:
+        return 100 + 17 * position % 1800, 600
+
+    def primary(self, position: int) -> np.ndarray:
+        return cv2.circle(np.zeros(self.size, np.float32), self.middle(position), 90, 1.0, -1)
+
+    def _proxy(self, position: int, long_side: int) -> np.ndarray:
+        return shrink(self.rgb(position), long_side)
+
+
+def long_clip(frames: int) -> None:
+    """In a process of its own: the peak is the process's."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip, path = Drawn(frames), Path(folder)
+        mattes = MatteStore(path / "mattes", clip.size)
+        for position in range(frames):
+            mattes.write(PRIMARY, position, clip.primary(position))
+        start = time.perf_counter()
+        request = ReasonRequest(clip, tuple(range(frames)), mattes, path / "scratch")
+        found = MotionReasoner().reason(request, lambda *_: None)
+        took = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        scratch = sum(file.stat().st_size for file in (path / "scratch").rglob("*") if file.is_file()) / 1e6
+    things = len(found.affected) + len(found.belongings)
+    print(
+        f"{frames:4d} frames: peak {peak:6.0f} MB, {took:6.1f} s, scratch {scratch:6.0f} MB, {things} things",
+        flush=True,
+    )
+
+
+def long_clips() -> None:
+    for frames in (60, 300):
+        worker = multiprocessing.get_context("spawn").Process(target=long_clip, args=(frames,))
+        worker.start()
+        worker.join()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shots", nargs="*", default=[])
@@ -152,7 +217,10 @@ def main() -> None:
     parser.add_argument("--synthetic", action="store_true")
     parser.add_argument("--scale", type=float, default=0.0)
     parser.add_argument("--absent", choices=("keep", "follow"), default="keep")
+    parser.add_argument("--long", action="store_true")
     chosen = parser.parse_args()
+    if chosen.long:
+        return long_clips()
     names = chosen.shots or ([] if chosen.synthetic else list(NAMES))
     cases = [real(name, chosen.scale, chosen.primary) for name in names]
     cases += list(synthetic()) if chosen.synthetic else []

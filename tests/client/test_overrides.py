@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from void_client import schema
+from void_client.digest import sha256_data
 from void_client.errors import JobError
+from void_client.job import JobSpec
 from void_client.override_edit import entries_in, remove_entry, set_entry
 from void_client.overrides import (
     FrameRef,
@@ -119,6 +122,7 @@ BAD = {
     "matte: 12": "4: matte: expected text",
     "matte: ''": "4: matte: expected text",
     "hint: ' '": "4: hint: expected text",
+    f"hint: {'long ' * 300}": "4: hint: more than 1000 characters",
     "note: nothing to draw": "1: matte: give one of matte, shape, hint; found none",
 }  # fmt: skip
 
@@ -219,11 +223,12 @@ def test_the_sidecar_of_a_shot_file_lies_beside_it(tmp_path):
 def test_entries_become_hashable_specifications_that_survive_the_wire(sidecar):
     prepared = read(sidecar).prepare(PLATE)
     specs = hashed(prepared)
-    assert [spec.region for spec in specs] == ["remove", "keep", "affected"]
+    assert [spec.region for spec in specs] == ["remove", "keep", "affected", "affected"]
     assert specs[0].frames == (1001, 1002, 1003, 1005) == tuple(ref.number for ref in specs[0].matte)
     assert specs[1].frames == PLATE
     assert specs[2].frames == (1004,)
-    assert len(set(specs)) == 3
+    assert (specs[3].frames, specs[3].mode, specs[3].hint) == ((1001, 1002), "add", "the shadow on the wall")
+    assert len(set(specs)) == 4
     wire = json.loads(json.dumps(schema.dump(specs)))
     assert tuple(schema.load(OverrideSpec, each, where="job") for each in wire) == specs
     assert prepared.words == "On frames 1001-1002, affected: the shadow on the wall"
@@ -248,8 +253,56 @@ def test_an_entry_that_reaches_nothing_is_left_out_and_told(sidecar):
         (sidecar.parent / f"mattes/arm.{number}.png").unlink()
     prepared = read(sidecar).prepare(PLATE, supplied=True)
     assert [spec.region for spec in hashed(prepared)] == ["keep", "affected"]
-    assert any("nobody reasons about a supplied quadmask" in text for text in prepared.warnings)
+    assert (
+        "void.yaml:20: hint: with a supplied quadmask nothing is looked for by words; give a matte or a shape. "
+        "This entry is not used."
+    ) in prepared.warnings
     assert prepared.words == ""
+
+
+def test_a_hint_takes_away_too_and_the_reasoner_is_told_so(tmp_path):
+    (tmp_path / "void.yaml").write_text(
+        "overrides:\n"
+        "  - {frames: 1001, region: affected, mode: subtract, hint: the other man's shadow}\n"
+        "  - {frames: all, region: keep, mode: replace, hint: the logo}\n"
+    )
+    prepared = read(tmp_path / "void.yaml").prepare(PLATE)
+    assert [(spec.mode, spec.hint) for spec in hashed(prepared)] == [
+        ("subtract", "the other man's shadow"), ("replace", "the logo"),
+    ]  # fmt: skip
+    assert prepared.words == (
+        "On frames 1001, not affected: the other man's shadow\nOn frames 1001-1006, keep: the logo"
+    )
+
+
+def test_specifications_from_before_the_hints_are_read_and_hash_as_they_did():
+    """The hashes are those of the program before it knew hints."""
+    lock = {"frames": [1], "region": "keep", "mode": "replace", "matte": [], "label": "void.yaml:3"}
+    rectangle = [{"kind": "rectangle", "keys": [[0, [0.0, 0.0, 4.0, 4.0]]]}]
+    matte = [[1, "c" * 64, 5], [2, "c" * 64, 5]]
+    old = {
+        "version": 1, "seed": 42, "prompt": "", "shot": "", "engine": {"name": "cleanplate", "options": {}},
+        "plate": {"frames": [[1, "a" * 64, 9], [2, "b" * 64, 9]], "layer": "", "colour_space": ""},
+        "masks": {
+            "clicks": [{"frame": 1, "x": 2.0, "y": 3.0, "positive": True}], "boxes": [], "mattes": [],
+            "segmenter": "track", "reasoner": "motion", "fallback": "", "words": "", "analysis": "", "options": {},
+        },
+        "overrides": [
+            {**lock, "shapes": rectangle},
+            {"frames": [1, 2], "region": "remove", "mode": "add", "matte": matte, "shapes": [], "label": "void.yaml:9"},
+        ],
+    }  # fmt: skip
+    job = JobSpec.from_wire(old)
+    assert job.to_wire() == old
+    assert job.content_hash() == "aa7aa830efb0a84c0ec9fb92d8da9ff0189ad7e707a0ebaeff128bb9df5cc43b"
+    without = replace(job, overrides=())
+    assert without.content_hash() == "e205895166d2583a0ad87d20b0a7074e64ab8d2c4980e1d75fbbfa88339446b9"
+    stages = sha256_data([override.content() for override in job.overrides])
+    assert stages == "f648ccc4e75461eda8b4b1755bdca4c75cbeabba61dc6295a325b5c5231fd939"
+    hinted = replace(job, overrides=(OverrideSpec((1,), "affected", "add", label="void.yaml:3", hint="the shadow"),))
+    assert JobSpec.from_wire(json.loads(json.dumps(hinted.to_wire()))) == hinted
+    other = replace(hinted, overrides=(replace(hinted.overrides[0], hint="the glow"),))
+    assert len({job.content_hash(), hinted.content_hash(), other.content_hash()}) == 3
 
 
 def test_a_matte_at_rest_is_hashed_once(tmp_path):
@@ -271,7 +324,8 @@ def test_a_matte_at_rest_is_hashed_once(tmp_path):
         {"shapes": [{"kind": "polygon", "keys": []}]},
         {"shapes": [{"kind": "rectangle", "keys": [[0, [0, 0, 1, 1]], [0, [0, 0, 1, 1]]]}]},
         {"shapes": [{"kind": "rectangle", "keys": [[0, [0, 0, 1e9, 1]]]}]},
-        {"matte": [[1, "0" * 64, 5]]}, {"path": "/etc/passwd"},
+        {"matte": [[1, "0" * 64, 5]]}, {"path": "/etc/passwd"}, {"hint": "the shadow"},
+        {"shapes": [], "hint": " "}, {"shapes": [], "hint": "x" * 1001}, {"shapes": [], "hint": 3},
     ],
 )  # fmt: skip
 def test_what_arrives_is_judged_as_strictly(change):

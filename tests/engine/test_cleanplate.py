@@ -81,7 +81,11 @@ def test_a_locked_camera_gives_the_background_back_without_resampling(tmp_path: 
     for position, frame in enumerate(frames):
         hole = frame.quadmask != KEEP
         away = np.abs(out.result(position) - frame.truth)[hole].max(axis=1)
-        assert np.mean(away < 2e-4) > 0.97 * facts["frames"][position]["revealed"] - 0.02
+        revealed = facts["frames"][position]["revealed"]
+        assert np.mean(away < 2e-4) > 0.97 * revealed - 0.02
+        assert out.confidence[position][hole].mean() == pytest.approx(revealed, abs=0.05)
+        assert (out.confidence[position][~hole] == 1).all()
+        assert np.mean(away[out.confidence[position][hole] == 1] < 2e-4) > 0.99
 
 
 def test_the_same_request_gives_the_same_bits_and_another_seed_another_fill(
@@ -117,10 +121,10 @@ class _DyingFrames(MemoryFrames):
         super().__init__(clip)
         self.alive = alive
 
-    def write(self, position: int, rgb: np.ndarray) -> None:
+    def write(self, position: int, rgb: np.ndarray, confidence: np.ndarray | None = None) -> None:
         if len(self.frames) >= self.alive:
             raise _Killed
-        super().write(position, rgb)
+        super().write(position, rgb, confidence)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(moving: list[SyntheticFrame], tmp_path: Path) -> None:

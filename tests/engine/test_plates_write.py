@@ -293,3 +293,54 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path: Path) ->
     assert path.read_bytes() == b"old"
     write_atomically(path, [b"new"])
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("compression", ["ZIP", "PIZ", "B44", "DWAA", "NO"])
+def test_mattes_join_the_layers_part_and_nothing_else_changes(tmp_path: Path, compression: str) -> None:
+    path = write_exr(tmp_path / "in.exr", rgba(37, 41, np.float32), compression=compression)
+    frame = read_frame(path, frame=1)
+    matte = np.linspace(0, 1, 37 * 41).reshape(37, 41).astype(np.float16)
+    write_frame(
+        tmp_path / "out.exr",
+        frame,
+        mattes={"void_matte.generated": matte, "void_conf.confidence": matte.T.reshape(37, 41)},
+    )
+    ours = read_frame(tmp_path / "out.exr", frame=1).channels[0]
+    other = read_by_oiio(tmp_path / "out.exr")
+    np.testing.assert_array_equal(ours["void_matte.generated"], matte)
+    np.testing.assert_array_equal(other["void_conf.confidence"], matte.T.reshape(37, 41))
+    for name, plane in frame.channels[0].items():
+        np.testing.assert_array_equal(bits(ours[name]), bits(plane))
+
+
+def test_mattes_of_an_earlier_result_are_replaced(tmp_path: Path) -> None:
+    one, two = np.zeros((37, 41), np.float16), np.ones((37, 41), np.float16)
+    write_frame(tmp_path / "one.exr", _frame(tmp_path), mattes={"void_matte.generated": one})
+    again = read_frame(tmp_path / "one.exr", frame=1)
+    write_frame(tmp_path / "two.exr", again, mattes={"void_matte.generated": two})
+    found = read_frame(tmp_path / "two.exr", frame=1).channels[0]
+    np.testing.assert_array_equal(found["void_matte.generated"], two)
+    assert sorted(found) == sorted(again.channels[0])
+
+
+def test_mattes_go_to_the_part_of_the_layer(tmp_path: Path) -> None:
+    path = tmp_path / "in.exr"
+    write_parts(path, [("left", {}, rgba(9, 7)), ("right", {}, rgba(9, 7))])
+    matte = np.full((9, 7), 0.5, np.float16)
+    write_frame(tmp_path / "out.exr", read_frame(path, frame=1), layer="right", mattes={"void_matte.generated": matte})
+    left, right = read_frame(tmp_path / "out.exr", frame=1).channels
+    assert "void_matte.generated" not in left
+    np.testing.assert_array_equal(right["void_matte.generated"], matte)
+
+
+@pytest.mark.parametrize(
+    ("name", "plane"),
+    [
+        ("depth", np.zeros((37, 41), np.float16)),
+        ("void_a", np.zeros((37, 41))),
+        ("void_a", np.zeros((2, 2), np.float16)),
+    ],
+)
+def test_a_matte_that_does_not_fit_is_refused(tmp_path: Path, name: str, plane: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="matte"):
+        write_frame(tmp_path / "out.exr", _frame(tmp_path), mattes={name: plane})

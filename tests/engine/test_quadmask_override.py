@@ -18,7 +18,7 @@ from void_client.overrides import FrameRef, OverrideSpec, ShapeKey, ShapeSpec
 
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Window
 from void_engine.overriding import Overrides, faults_of
-from void_engine.quadmask.override import Overridden, Place, apply, coded, decoded, record, shape_mask, spoken
+from void_engine.quadmask.override import Hinted, Overridden, Place, apply, coded, decoded, record, shape_mask, spoken
 from void_engine.quadmask.policy import combined
 from void_engine.quadmask.policy_options import PolicyOptions
 from void_engine.segmentation.read_matte import read_matte
@@ -218,6 +218,48 @@ def test_a_matte_that_cannot_be_read_disables_its_entry_on_that_frame_and_is_tol
     assert apply(regions, 1, (matted(1, 2),), read, PLACE, said).remove.all()
 
 
+# --- hints
+
+
+def hinted(region: str = "affected", mode: str = "add", frames: tuple[int, ...] = (1,)) -> OverrideSpec:
+    return OverrideSpec(frames, region, mode, label="void.yaml:7", hint="the shadow of the man on the floor behind her")
+
+
+def sees(index: int) -> Hinted:
+    return Hinted(WHERE * np.float32(0.6), 0.9, "grounding-dino, track")
+
+
+@pytest.mark.parametrize("what", TABLE, ids=["-".join(what) for what in TABLE])
+def test_a_hint_that_is_found_does_as_a_matte_or_a_shape_does(what):
+    before, said = mixed(), spoken(CLICKED, 1)
+    done = apply(decoded(before), 1, (hinted(*what),), drawn, PLACE, said, sees)
+    drawn_by_hand = overridden(before, override(*what), said=said)
+    np.testing.assert_array_equal(done.quadmask(), drawn_by_hand.quadmask())
+    assert done.changed == drawn_by_hand.changed
+    assert [word.source for word in done.rulings["affected"].edits] == [
+        word.source for word in drawn_by_hand.rulings["affected"].edits
+    ]
+
+
+def test_a_hint_counts_on_its_own_frames_and_elsewhere_nobody_asks():
+    def asked(index: int) -> Hinted:
+        raise AssertionError("no hint is asked for")
+
+    done = apply(decoded(mixed()), 2, (hinted(frames=(1, 3)),), drawn, PLACE, None, asked)
+    np.testing.assert_array_equal(done.quadmask(), mixed())
+    assert done.faults == {}
+
+
+def test_a_hint_that_is_not_found_disables_its_entry_alone_and_is_told():
+    def lost(index: int) -> Hinted:
+        raise FrameError("hint: not found: 'the shadow'.")
+
+    done = apply(decoded(mixed()), 1, (hinted(), override("remove", "add")), drawn, PLACE, None, lost)
+    np.testing.assert_array_equal(done.quadmask(), overridden(mixed(), override("remove", "add")).quadmask())
+    assert done.faults == {0: "hint: not found: 'the shadow'."}
+    assert apply(decoded(mixed()), 1, (hinted(),), drawn, PLACE).faults == {0: "hint: nobody looked for it."}
+
+
 # --- who is heard
 
 
@@ -310,6 +352,20 @@ def test_each_region_is_told_with_who_it_came_from(told):
         "  keep              188 px",
         "  before overrides: primary 4 px, affected-0 0 px",
     ]
+
+
+def test_a_hints_region_is_told_with_its_words_and_who_drew_it(told):
+    blank = decoded(np.full(SIZE, KEEP, np.uint8))
+    done = apply(blank, 1, (hinted(), hinted("remove", "replace")), drawn, PLACE, spoken(CLICKED, 1), sees)
+    lost = Overridden(WHERE, WHERE, None, {}, {}, {0: "hint: not found: 'the shadow'."})
+    lines = told([record(1, done), record(2, lost)], labels=["void.yaml:7", "void.yaml:9"]).splitlines()
+    hint = "hint 'the shadow of the man on the floor behi…' (grounding-dino, track)"
+    assert f"  remove             49 px  sidecar (void.yaml:9, confidence 0.90), {hint}" in lines
+    assert f"                       +49  sidecar (void.yaml:7, confidence 0.90), {hint} adds" in lines
+    assert "  not used: void.yaml:7: hint: not found: 'the shadow'." in lines
+    line = json.loads(told([record(1, done)], labels=["a:1", "a:2"], as_json=True))
+    edit = line["regions"]["affected"]["edits"][0]
+    assert (edit["source"], edit["hint"], edit["by"]) == ("sidecar", hinted().hint, "grounding-dino, track")
 
 
 def test_machines_get_the_same_with_labels(told):

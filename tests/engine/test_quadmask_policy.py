@@ -11,7 +11,7 @@ from void_client.errors import JobError
 
 from void_engine.quadmask.policy import QuadmaskPolicy
 from void_engine.quadmask.policy_options import PolicyOptions, read_options
-from void_engine.quadmask.policy_regions import cells_of, filled, held_box
+from void_engine.quadmask.policy_regions import box_mask, cells_of, filled, held_box, held_mask
 from void_engine.quadmask.upstream import gridded
 from void_engine.reasoning.analysis import Affected, Analysis, Belonging, Region, Waypoint
 from void_engine.reasoning.interface import PRIMARY
@@ -76,6 +76,25 @@ def test_boxes_are_interpolated_between_frames_and_held_outside(mattes: MatteSto
     assert found(5)[44, round(0.75 * 160)] == 255
     assert found(9)[44, round(0.75 * 160)] == 127
     assert found(2)[44, round(0.55 * 160)] == 127
+
+
+def test_a_frames_boxes_are_all_of_it_and_nothing_between_them(mattes: MatteStore) -> None:
+    """Vision models say a thing's place by several rectangles of cells; between frames nobody knows which is which."""
+    left, right = Region(1004, 0.5, 0.5, 0.6, 0.6), Region(1004, 0.8, 0.5, 0.9, 0.6)
+    later = (Region(1008, 0.6, 0.5, 0.7, 0.6), Region(1008, 0.9, 0.5, 1.0, 0.6))
+    regions = (right, later[1], left, later[0])
+    for frame in (1000, 1004):
+        mask = held_mask(regions, frame, SIZE)
+        expected = box_mask((0.5, 0.5, 0.6, 0.6), SIZE) | box_mask((0.8, 0.5, 0.9, 0.6), SIZE)
+        assert np.array_equal(mask, expected)
+        assert not mask[:, round(0.62 * SIZE[1]) : round(0.78 * SIZE[1])].any()
+    assert np.array_equal(held_mask(regions, 1006, SIZE), box_mask((0.55, 0.5, 0.95, 0.6), SIZE))
+    assert held_mask(regions, 2000, SIZE).sum() == sum(box_mask((e.x0, e.y0, e.x1, e.y1), SIZE).sum() for e in later)
+    assert not held_mask((), 1004, SIZE).any()
+    assert held_box(regions, 1006) == pytest.approx((0.55, 0.5, 0.95, 0.6))
+    assert held_box((right, left), 1) == held_box((left, right), 1) == pytest.approx((0.5, 0.5, 0.9, 0.6))
+    found = policy(mattes, Analysis("m", affected=(thing(regions=(left, right)),)))
+    assert [found(5)[44, round(share * 160)] for share in (0.55, 0.7, 0.85)] == [127, 255, 127]
 
 
 def test_a_path_is_timed_and_not_smeared_and_its_end_stays(mattes: MatteStore) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from void_client.errors import Cancelled
 
-from void_engine.interface import KEEP, RGB, GenerateRequest, Quadmask, Valid, Window
+from void_engine.interface import KEEP, RGB, GenerateRequest, Quadmask, Share, Valid, Window
 
 
 class MemoryClip:
     """A `void_engine.interface.Clip` of arrays. ``first`` is the first plate frame's number."""
+
+    pixel_aspect = 1.0
 
     def __init__(
         self,
@@ -76,16 +78,21 @@ class MemoryFrames:
     def __init__(self, clip: MemoryClip) -> None:
         self._clip = clip
         self.frames: dict[int, RGB] = {}
+        self.confidence: dict[int, Share] = {}
 
     def has(self, position: int) -> bool:
         return position in self.frames
 
-    def write(self, position: int, rgb: RGB) -> None:
+    def write(self, position: int, rgb: RGB, confidence: Share | None = None) -> None:
         assert rgb.shape == self._clip.plates[position].shape
         assert rgb.dtype == np.float32
         assert np.isfinite(rgb).all()
         hole = self._clip.quadmasks[position] != KEEP
         self.frames[position] = np.where(hole[..., None], rgb, np.float32(0.0))
+        if confidence is not None:
+            assert confidence.shape == hole.shape
+            assert ((confidence >= 0) & (confidence <= 1)).all()
+            self.confidence[position] = confidence
 
     def read(self, position: int) -> RGB:
         return self.frames[position]

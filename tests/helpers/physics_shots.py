@@ -142,12 +142,119 @@ def tower_mirrored(frames: int = 20) -> PhysicsShot:
     return _shot("tower_mirrored", simulate)
 
 
+def blocks_in_a_row(frames: int = 30) -> PhysicsShot:
+    """The object, a ball, hits one block, which slides on and hits another: the ball never touches that one."""
+
+    def simulate(present: bool) -> Frames:
+        space = _space()
+        blocks = [_block(space, x, GROUND - 12, 24, 24) for x in (130, 195)]
+        ball = _ball(space, 30, GROUND - 14, 14, 3.0, (230, 0)) if present else None
+        return _film(space, blocks, ball, 14, frames)
+
+    return _shot("blocks_in_a_row", simulate)
+
+
+def passes_in_front(frames: int = 30) -> PhysicsShot:
+    """The object, a disc, crosses in front of a box that goes its own way and one that stands: it affects nothing."""
+
+    def simulate(present: bool) -> Frames:
+        pictures, masks = [], []
+        for frame in range(frames):
+            picture = _ground()
+            x = 240 - 4 * frame
+            cv2.rectangle(picture, (x, 70), (x + 26, 96), (60, 90, 200), -1)
+            cv2.rectangle(picture, (x + 6, 76), (x + 14, 90), (220, 220, 90), -1)
+            cv2.rectangle(picture, (230, 84), (250, 110), (90, 180, 110), -1)
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                cv2.circle(mask, (40 + 8 * frame, 88), 24, 1, -1, cv2.LINE_8)
+                picture[mask > 0] = (210, 70, 60)
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot("passes_in_front", simulate)
+
+
+def pans_with_parallax(frames: int = 24) -> PhysicsShot:
+    """The camera pans past near posts before a far wall while the object, a disc, crosses: it affects nothing."""
+
+    def simulate(present: bool) -> Frames:
+        rng = np.random.default_rng(11)
+        far = cv2.GaussianBlur(rng.integers(0, 255, (HEIGHT, 2 * WIDTH, 3)).astype(np.uint8), (0, 0), 2.5)
+        near = cv2.GaussianBlur(rng.integers(0, 120, (HEIGHT, 2 * WIDTH, 3)).astype(np.uint8), (0, 0), 1.5)
+        pictures, masks = [], []
+        for frame in range(frames):
+            picture = far[:, 2 * frame : 2 * frame + WIDTH].copy()
+            for post in (60, 200, 340):
+                left = max(0, post - 4 * frame)
+                right = max(0, min(WIDTH, post - 4 * frame + 18))
+                picture[60:, left:right] = near[60:, left + 4 * frame : right + 4 * frame]
+            mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                cv2.circle(mask, (40 + 9 * frame, 70), 20, 1, -1, cv2.LINE_8)
+                picture[mask > 0] = (210, 70, 60)
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot("pans_with_parallax", simulate)
+
+
+def turned(shot: PhysicsShot) -> PhysicsShot:
+    """Left for right."""
+    return _each(shot, lambda frames, position: frames[position][:, ::-1])
+
+
+def enlarged(shot: PhysicsShot, times: float) -> PhysicsShot:
+    def larger(frames: np.ndarray, position: int) -> np.ndarray:
+        how = cv2.INTER_LINEAR if frames.ndim == 4 else cv2.INTER_NEAREST
+        return cv2.resize(frames[position], None, fx=times, fy=times, interpolation=how)
+
+    return _each(shot, larger)
+
+
+def recoloured(shot: PhysicsShot) -> PhysicsShot:
+    """Darker, other hues, with the same grain in every frame over all."""
+    grain = np.random.default_rng(9).integers(0, 24, (HEIGHT, WIDTH, 1))
+
+    def other(frames: np.ndarray, position: int) -> np.ndarray:
+        if frames.ndim == 3:
+            return frames[position]
+        return np.clip(frames[position][..., ::-1] * 0.7 + grain, 0, 255).astype(np.uint8)
+
+    return _each(shot, other)
+
+
+def panned(shot: PhysicsShot, speed: float = 1.5, width: int = 260) -> PhysicsShot:
+    """As a camera sees it that turns right by ``speed`` pixels a frame."""
+
+    def seen(frames: np.ndarray, position: int) -> np.ndarray:
+        how = cv2.INTER_LINEAR if frames.ndim == 4 else cv2.INTER_NEAREST
+        shift = np.array([[1, 0, -speed * position], [0, 1, 0]], np.float64)
+        return cv2.warpAffine(frames[position], shift, (width, HEIGHT), flags=how)
+
+    return _each(shot, seen)
+
+
+def _each(shot: PhysicsShot, change: Callable[[np.ndarray, int], np.ndarray]) -> PhysicsShot:
+    def changed(frames: np.ndarray) -> np.ndarray:
+        frames = frames.astype(np.uint8)
+        return np.stack([np.ascontiguousarray(change(frames, position)) for position in range(len(frames))])
+
+    masks = (changed(shot.primary) > 0, changed(shot.affected) > 0)
+    return PhysicsShot(shot.name, changed(shot.plates), changed(shot.without), *masks)
+
+
 ALL: tuple[Callable[[], PhysicsShot], ...] = (
     ball_hits_blocks,
     ball_is_stopped,
     hand_drops_box,
     shadow_crosses,
     tower_mirrored,
+    blocks_in_a_row,
+    passes_in_front,
+    pans_with_parallax,
 )
 
 

@@ -115,6 +115,45 @@ def test_an_analysis_that_was_edited_is_the_answer(server, shot, matted, tmp_pat
     assert manifest.facts["scene"] == "An empty floor."
 
 
+@pytest.mark.parametrize(
+    ("affected", "changed"),
+    [("auto", {"shadow": True, "box": False}), ("keep", {"shadow": False, "box": False}),
+     ("remove", {"shadow": True, "box": True})],
+)  # fmt: skip
+def test_cleanplate_does_with_affected_things_as_is_chosen(server, shot, matted, tmp_path, affected, changed):
+    """Two affected things in two corners, away from the object: a shadow, which goes, and a box, which stays."""
+    places = {"shadow": (0.0, 0.0, 0.2, 0.2), "box": (0.8, 0.0, 1.0, 0.2)}
+    things = [
+        {
+            "noun": noun, "why": "said so", "category": category, "first_frame": 1001, "last_frame": 1005,
+            "confidence": 1.0,
+            "regions": [dict(zip(("frame", "x0", "y0", "x1", "y1"), (1001, *places[noun]), strict=True))],
+        }
+        for noun, category in (("shadow", "artifact"), ("box", "physical"))
+    ]  # fmt: skip
+    said = {"reasoner": "me", "scene": "A floor.", "confidence": 1.0, "version": 1, "affected": things}
+    (tmp_path / "analysis.json").write_text(json.dumps(said))
+    options = {"shape": "soft", "near": 0.0, "spread": 0.0}
+    resolved = job(shot, matted, analysis=str(tmp_path / "analysis.json"), options=options)
+    engine = dataclasses.replace(resolved.spec.engine, options={"affected": affected})
+    resolved = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, engine=engine))
+    with server.client() as client:
+        client.run(f"affected-{affected}", resolved, tmp_path / "out")
+    matte = channel(tmp_path / "out" / "plate.1003.exr", "void_matte.generated")
+    height, width = matte.shape
+    for noun, (x0, y0, x1, y1) in places.items():
+        inside = matte[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)]
+        assert bool(inside.any()) is changed[noun], noun
+
+
+def channel(path: Path, name: str) -> np.ndarray:
+    image = oiio.ImageInput.open(str(path))
+    names = image.spec().channelnames
+    pixels = np.asarray(image.read_image(format="float"))
+    image.close()
+    return pixels[..., names.index(name)]
+
+
 def test_a_click_carries_the_object_through_the_clip(server, shot, tmp_path):
     frame = next(iter(render_shot(160, 96, 5, 3)))
     ys, xs = np.nonzero(cv2.erode((frame.quadmask == 0).astype(np.uint8), np.ones((5, 5), np.uint8)))
@@ -211,3 +250,34 @@ def test_a_sidecar_corrects_the_mask_and_explain_says_so(shot, matted, tmp_path)
     explained = run_void("explain", tmp_path / "masks", "--frame", "1002", **environment)
     assert explained.returncode == 0, explained.stderr
     assert "void.yaml" in explained.stdout
+
+
+def test_hints_that_nobody_can_draw_go_to_the_reasoner_and_the_artist_is_told(server, shot, matted, tmp_path):
+    """The server has no weights. With a supplied quadmask there is no reasoner either."""
+    (tmp_path / "void.yaml").write_text(
+        "overrides:\n"
+        "  - {frames: 1002-1003, region: affected, hint: the shadow on the floor}\n"
+        "  - {frames: 1002, region: remove, mode: add, shape: {rectangle: [0, 0, 20, 10]}}\n"
+    )
+    sidecar = str(tmp_path / "void.yaml")
+    said = MaskFile(matte=str(matted / "matte.%04d.png"))
+    resolved = ShotFile("plate.%04d.exr", masks=said, overrides=sidecar).resolve(shot)
+    assert resolved.spec.masks is not None
+    assert resolved.spec.masks.words == "On frames 1002-1003, affected: the shadow on the floor"
+    with server.client() as client:
+        manifest = client.run("hint", resolved, tmp_path / "out")
+    warnings = [warning for warning in manifest.facts["warnings"] if "hint" in warning]
+    assert len(warnings) == 2
+    assert "went to the reasoner as words only" in warnings[0]
+    assert "`void models fetch grounding-dino" in warnings[0]
+    assert warnings[1] == (
+        "void.yaml:2: hint: 'the shadow on the floor': nothing here could look for it. Not used on frames 1002-1003."
+    )
+    frames = json.loads((tmp_path / "out" / "regions.json").read_text())
+    assert [bool(frame.get("faults")) for frame in frames] == [False, True, True, False, False]
+    assert frames[1]["regions"]["remove"]["edits"][-1]["override"] == 1
+    explained = run_void("explain", tmp_path / "out", "--frame", "1002", VOID_CONFIG_DIR=str(tmp_path / "config"))
+    assert "not used: void.yaml:2: hint: 'the shadow on the floor'" in explained.stdout
+    supplied = ShotFile("plate.%04d.exr", quadmask="quadmask.%04d.exr", overrides=sidecar).resolve(shot)
+    assert [override.hint for override in supplied.spec.overrides] == [""]
+    assert supplied.warnings[0].startswith("void.yaml:2: hint: with a supplied quadmask nothing is looked for")

@@ -42,7 +42,14 @@ def test_a_real_shot_comes_back_with_every_kept_bit(name, tmp_path):
         after_spec, after = read(tmp_path / "out" / f"plate.{number}.exr")
         _, mask = read(tmp_path / "shot" / f"quadmask.{number}.exr")
         keep = mask[..., 0].astype(np.float32) * 255 > 191
-        assert before.shape == after.shape
+        assert after_spec.channelnames[:3] == before_spec.channelnames == ("R", "G", "B")
+        layers = dict(zip(after_spec.channelnames[3:], np.moveaxis(after[..., 3:], -1, 0), strict=True))
+        after = after[..., :3]
+        assert np.array_equal(layers["void_quadmask.keep"] == 1, keep)
+        assert (layers["void_matte.generated"][keep] == 0).all()
+        assert (layers["void_matte.generated"][layers["void_quadmask.primary"] == 1] == 1).all()
+        assert (layers["void_conf.confidence"][keep] == 1).all()
+        assert layers["void_conf.confidence"][~keep].mean() < 1  # not all of it is shown by another frame
         assert np.array_equal(before[keep].view(np.uint16), after[keep].view(np.uint16))
         assert not np.array_equal(before, after)
         assert np.isfinite(after.astype(np.float32)).all()

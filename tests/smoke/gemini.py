@@ -25,7 +25,7 @@ from void_client.errors import VoidError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from smoke.checks import Check, check
 
-from void_engine.colour.display import to_display
+from void_engine.colour.shaper import Shaper
 from void_engine.interface import OVERLAP, REMOVE
 from void_engine.reasoning import Analysis, ReasonRequest, samples
 from void_engine.reasoning.analysis_json import analysis_to_json
@@ -44,7 +44,7 @@ class Drawn:
     def __init__(self, mattes: MatteStore, frames: int) -> None:
         self._pictures = []
         for position, made in enumerate(render_shot(WIDTH, HEIGHT, frames, seed=7)):
-            self._pictures.append((to_display(made.plate) * 255 + 0.5).astype(np.uint8))
+            self._pictures.append((Shaper().to_display(made.plate) * 255 + 0.5).astype(np.uint8))
             removed = np.isin(made.quadmask, (REMOVE, OVERLAP)).astype(np.float32)
             mattes.write(PRIMARY, position, removed)
 

@@ -18,22 +18,21 @@ import numpy as np
 from void_client.errors import MaskError
 
 from void_engine.cleanplate import fill, scratch
+from void_engine.cleanplate.background import TICKS, Plans, find_background
 from void_engine.cleanplate.fill import Layer
-from void_engine.cleanplate.motion import Camera, track_camera
+from void_engine.cleanplate.motion import Camera
 from void_engine.cleanplate.options import options_dict, read_options
-from void_engine.cleanplate.proxies import ProxyShot, read_shot
+from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.render import Painter
-from void_engine.cleanplate.sources import FILL, LAYER, NONE, FramePlan, plan_frame
+from void_engine.cleanplate.sources import FILL, LAYER, NONE
 from void_engine.interface import CleanFrames, Clip, GenerateRequest, StageContext
-
-Plans = dict[int, FramePlan]
 
 
 class CleanplateEngine:
     """Implements `void_engine.interface.Engine`; see the module's docstring."""
 
     name = "cleanplate"
-    version = "3"
+    version = "4"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in (`void_engine.cleanplate.options.Options`); raises `JobError`."""
@@ -46,23 +45,29 @@ class CleanplateEngine:
     def warm_up(self) -> None:
         """Nothing is slow once."""
 
+    def affected(self, options: Mapping[str, Any]) -> str:
+        """The job's choice, see `void_engine.cleanplate.options.Options`."""
+        return str(options["affected"])
+
+    def detail_options(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """None: these frames are the plate's own pixels already."""
+        return None
+
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a hole; returns what was done, for the manifest.
 
         Raises `MaskError` where the quadmask leaves no pixel of any frame, `Cancelled` through ``context``.
         """
         count = len(clip.numbers)
-        steps = _Steps(context, 4 * count + fill.MOST_LAYERS)
+        steps = _Steps(context, (TICKS + 1) * count + fill.MOST_LAYERS)
         options = read_options(request.options)
-        shot, model = read_shot(clip, context.scratch, steps.tick)
-        _require_plate(shot, count)
-        camera = track_camera(shot, count, context.scratch, steps.tick)
-        work = _Work(clip, shot, camera, request, context, steps)
-        plans = work.plan(count)
-        painter = Painter(clip, shot, camera, model, options, request.seed)
-        work.fill(plans, painter)
-        work.paint(plans, painter, out, count)
-        return _facts(clip, plans, painter.layers, camera)
+        behind = find_background(clip, context.scratch, options, steps.tick)
+        _require_plate(behind.shot, count)
+        work = _Work(clip, behind.shot, behind.camera, request, context, steps)
+        painter = Painter(clip, behind.shot, behind.camera, behind.grain, options, request.seed)
+        work.fill(behind.plans, painter)
+        work.paint(behind.plans, painter, out, count)
+        return _facts(clip, behind.plans, painter.layers, behind.camera)
 
 
 class _Steps:
@@ -91,25 +96,6 @@ class _Work:
         self._clip, self._shot, self._camera = clip, shot, camera
         self._request, self._context, self._steps = request, context, steps
         self._options = read_options(request.options)
-
-    def plan(self, count: int) -> Plans:
-        """Decides for every frame which other frames show its background."""
-        plans: Plans = {}
-        before: list[int] = []
-        for position in range(count):
-            if self._shot.get(position).hole.any():
-                path = self._context.scratch / f"plan.{position:06d}.npz"
-                arrays = scratch.load_arrays(path)
-                plan = FramePlan.from_arrays(arrays) if arrays is not None else None
-                if plan is None:
-                    plan = plan_frame(self._shot, self._camera, position, count, self._options, before)
-                    if plan is not None:
-                        scratch.save_arrays(path, plan.to_arrays())
-                if plan is not None:
-                    plans[position] = plan
-                    before = plan.sources
-            self._steps.tick(f"finding the background of frame {self._clip.numbers[position]}")
-        return plans
 
     def fill(self, plans: Plans, painter: Painter) -> None:
         """Synthesises what no frame shows, where most is needed first, and carries it to the others."""
@@ -154,7 +140,7 @@ class _Work:
         """Writes the frames that are not there yet."""
         for position in range(count):
             if position in plans and not out.has(position):
-                out.write(position, painter.finish(position, plans[position]))
+                out.write(position, *painter.finish(position, plans[position]))
             self._steps.tick(f"painting frame {self._clip.numbers[position]}")
 
 

@@ -21,7 +21,9 @@ class Options:
     most 960) around a source's own quadmask that are not trusted. ``patch_size``: PatchMatch's patch
     radius in pixels. ``fill_size``: long side in pixels of the picture that PatchMatch works on.
     ``match_levels``: 0 lays the background in as it is, 1 corrects its level at the seam fully.
-    ``grain``: strength of the grain on synthesised pixels, 1 is the plate's own.
+    ``grain``: strength of the grain on synthesised pixels, 1 is the plate's own. ``affected``: "remove" replaces what
+    the quadmask marks as affected (127), "keep" leaves it; "auto" does as the analysis says: shadows and reflections
+    go, physical things stay, because this engine invents no motion. Without an analysis all goes.
     """
 
     search_frames: int = 32
@@ -30,15 +32,17 @@ class Options:
     fill_size: int = 672
     match_levels: float = 1.0
     grain: float = 1.0
+    affected: str = "auto"
 
 
-_LIMITS: dict[str, tuple[float, float]] = {
+_LIMITS: options.Limits = {
     "search_frames": (0, 200),
     "margin": (1, 32),
     "patch_size": (2, 15),
     "fill_size": (64, 2048),
     "match_levels": (0.0, 1.0),
     "grain": (0.0, 4.0),
+    "affected": ("auto", "remove", "keep"),
 }
 
 

@@ -1,7 +1,7 @@
 """Small eight-bit copies of every frame, on which motion and sources are decided.
 
-Promises that each plate is decoded once for this (the middle two twice) and that memory does not grow with the clip:
-copies lie in the scratch folder and a few are held. Must not touch a result's pixels.
+Promises that each plate is decoded once for this (some ten twice, for the grain) and that memory does not grow with
+the clip: copies lie in the scratch folder and a few are held. Must not touch a result's pixels.
 
 A proxy's state is 0 where every plate pixel under it is kept and valid; bit 1 (`HOLE`) where
 one is to be replaced, bit 2 (`MISSING`) where one lies outside the frame's own data window.
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from void_engine.cleanplate import grain, pixels, scratch, shaper
-from void_engine.cleanplate.grain import GrainModel
+from void_engine import grain
+from void_engine.cleanplate import pixels, scratch, shaper
 from void_engine.cleanplate.pixels import Bytes, Mask, Matrix
+from void_engine.cleanplate.shaper import Encoded
+from void_engine.grain import GrainModel
 from void_engine.interface import KEEP, Clip
 
 HOLE, MISSING = 1, 2
@@ -98,17 +100,15 @@ def proxy_size(width: int, height: int) -> tuple[int, int]:
 def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[ProxyShot, GrainModel]:
     """Reads every frame once; frames whose proxy is on disk already are not decoded again.
 
-    ``tick`` is called once a frame. The middle frame also gives the exposure and, with the next one, the grain.
+    ``tick`` is called once a frame. The middle frame also gives the exposure, and a few pairs of frames the grain.
     """
     canvas = (clip.canvas.width, clip.canvas.height)
     size = proxy_size(*canvas)
     middle = len(clip.numbers) // 2
     known = scratch.load_json(folder / "shot.json")
     if known is None:
-        plate, usable = clip.plate(middle), _usable(clip, middle)
-        exposure = shaper.exposure_for(plate)
-        after = shaper.encode(clip.plate(middle + 1), exposure) if middle + 1 < len(clip.numbers) else None
-        model = grain.measure(shaper.encode(plate, exposure), usable, after)
+        exposure = shaper.exposure_for(clip.plate(middle))
+        model = grain.measure(lambda position: _kept(clip, position, exposure), len(clip.numbers))
         known = {"exposure": exposure, "grain": model.to_json()}
         scratch.save_json(folder / "shot.json", known)
     exposure = float(known["exposure"])
@@ -120,8 +120,9 @@ def read_shot(clip: Clip, folder: Path, tick: Callable[[str], None]) -> tuple[Pr
     return ProxyShot(folder, size, canvas, exposure), GrainModel.from_json(known["grain"])
 
 
-def _usable(clip: Clip, position: int) -> Mask:
-    return np.asarray((clip.quadmask(position) == KEEP) & clip.valid(position))
+def _kept(clip: Clip, position: int, exposure: float) -> tuple[Encoded, Mask]:
+    usable = np.asarray((clip.quadmask(position) == KEEP) & clip.valid(position))
+    return shaper.encode(clip.plate(position), exposure), usable
 
 
 def _make(clip: Clip, position: int, size: tuple[int, int], exposure: float) -> Proxy:

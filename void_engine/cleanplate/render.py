@@ -13,15 +13,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import fill, grain, pixels, seam, shaper
+from void_engine import grain
+from void_engine.cleanplate import fill, pixels, seam, shaper
 from void_engine.cleanplate.fill import Layer
-from void_engine.cleanplate.grain import GrainModel
 from void_engine.cleanplate.motion import Camera, apply
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix, moved_by
 from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.shaper import Encoded
 from void_engine.cleanplate.sources import LAYER, RING, FramePlan, extend
+from void_engine.grain import GrainModel
 from void_engine.interface import KEEP, RGB, Clip
 
 Weights = npt.NDArray[np.float32]
@@ -34,12 +35,16 @@ _PAINTED = 0.05  # total weight from which a pixel counts as painted
 
 @dataclass(frozen=True)
 class Painted:
-    """``picture`` encoded (h, w, 3) over the region; ``hole`` to be replaced; ``open`` of it not painted yet."""
+    """``picture`` encoded (h, w, 3) over the region; ``hole`` to be replaced; ``open`` of it not painted yet.
+
+    ``seen`` (h, w): the share of a pixel that another frame shows, 0 to 1.
+    """
 
     picture: Encoded
     hole: Mask
     open: Mask
     missing: Mask
+    seen: Weights
 
 
 class Painter:
@@ -53,20 +58,25 @@ class Painter:
         self._model, self._options, self._seed = model, options, seed
         self.canvas = (clip.canvas.width, clip.canvas.height)
 
-    def finish(self, position: int, plan: FramePlan) -> RGB:
-        """The frame with every hole pixel replaced, scene-linear; its other pixels are the plate's."""
+    def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights]:
+        """The frame with every hole pixel replaced, scene-linear, and how far each pixel was seen (1) or invented (0).
+
+        Its other pixels are the plate's.
+        """
         region = fill.plate_box(plan.box, self._shot, self.canvas)
         painted = self.paint(position, plan, region)
         picture = painted.picture
         if painted.open.any():
             given = (~painted.open & ~painted.missing).astype(np.float32)
             smooth = seam.pull_push(picture, given) if given.any() else np.full_like(picture, self._usual_level())
-            smooth += self._grain(smooth, position)
+            smooth += self._grain(smooth, position, region)
             picture = np.where(painted.open[..., None], smooth, picture)
         result = self._clip.plate(position).copy()
         inside = result[region[1] : region[3], region[0] : region[2]]
         inside[painted.hole] = shaper.decode(picture[painted.hole], self._shot.exposure)
-        return result
+        seen = np.ones(result.shape[:2], np.float32)
+        seen[region[1] : region[3], region[0] : region[2]][painted.hole] = painted.seen[painted.hole]
+        return result, seen
 
     def paint(self, position: int, plan: FramePlan, region: Box) -> Painted:
         """The plate pixels of ``region`` with everything in place that the plan and the layers know."""
@@ -94,7 +104,8 @@ class Painter:
         ring = self._ring(hole, missing)
         clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
         picture = np.where((hole & done)[..., None], clean, plate)
-        return Painted(picture, hole, hole & ~done, missing & ~hole)
+        seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0))
+        return Painted(picture, hole, hole & ~done, missing & ~hole, np.clip(seen, 0.0, 1.0).astype(np.float32))
 
     def _usual_level(self) -> Encoded:
         """The mean of what the middle of the clip keeps: for a frame of which nothing at all is known."""
@@ -151,7 +162,7 @@ class Painter:
         moved = self._shot.to_plate @ self._camera.to_source(position, layer.position) @ self._shot.to_proxy
         matrix = layer.to_layer @ moved
         picture = pixels.warp(layer.picture, matrix, region, cv2.INTER_CUBIC, clamp=True)
-        grained = picture + self._grain(picture, position)
+        grained = picture + self._grain(picture, position, region)
         base = pixels.warp(pixels.blurred(layer.picture, _DETAIL), matrix, region, cv2.INTER_CUBIC, clamp=True)
         live, trust = self._detail(position, layer, matrix, region, base)
         mixed = grained + (base + live - grained) * trust[..., None]
@@ -194,8 +205,8 @@ class Painter:
         closed = pixels.grown(unusable, max(1, round(2.0 * sigma)))
         return coarse, plate - coarse, pixels.blurred(1.0 - closed.astype(np.float32), max(0.5, sigma / 2))
 
-    def _grain(self, level: Encoded, position: int) -> Encoded:
-        noise = grain.synthesise(self._model, level, (self._seed, position))
+    def _grain(self, level: Encoded, position: int, region: Box) -> Encoded:
+        noise = grain.synthesise(self._model, level, (self._seed, position), region[:2])
         noise *= np.float32(self._options.grain)
         return noise
 

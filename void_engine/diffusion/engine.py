@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,9 @@ from void_client.errors import EngineUnavailable
 from void_engine import models
 from void_engine.diffusion import shot
 from void_engine.diffusion.options import Options, read_options
-from void_engine.interface import KEEP, CleanFrames, Clip, GenerateRequest, Host, StageContext
+from void_engine.interface import CleanFrames, Clip, GenerateRequest, Host, StageContext
+from void_engine.restore.place import Made, place
+from void_engine.restore.regions import Region, RegionClip, find_regions, whole
 
 if TYPE_CHECKING:
     from void_engine.diffusion.pipeline import VoidPipeline
@@ -40,7 +42,7 @@ class VoidEngine:
     """Implements `void_engine.interface.Engine`. Weights stay loaded from job to job."""
 
     name = "void"
-    version = "1"
+    version = "2"
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -64,6 +66,14 @@ class VoidEngine:
         described = models.describe_weights(found)
         return {**identity, "model.note": described} if described else identity
 
+    def affected(self, options: Mapping[str, Any]) -> str:
+        """All of it: the model invents how things are without the object."""
+        return "remove"
+
+    def detail_options(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """How the plate's detail and grain are brought back: another choice does not generate anew."""
+        return {key: options[key] for key in ("detail", "grain")}
+
     def warm_up(self) -> None:
         """Loads pass 1 and compiles it at the size of a 16:9 plate, where the server asked for compiled blocks."""
         if not self._host.compile_blocks or self._host.models is None:
@@ -75,29 +85,20 @@ class VoidEngine:
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
         """Writes every frame that has a hole; returns what was done, for the manifest."""
         options = read_options(request.options)
-        size = options.size_for(clip.canvas.height, clip.canvas.width)
-        bar = _Bar(context, options.passes)
-        frames, masks = shot.prepare(clip, size, context.scratch, lambda done, of: bar.tell("read", done / of))
+        regions = _regions(clip, options, context)
+        bar = _Bar(context, options.passes, len(regions))
         identity = self.identity(request.options)
-        work = _Work(self, clip, request, options, size, context, bar, identity)
-        notes: list[str] = []
-        motion = None
-        held: dict[str, Any] = {}
-        for number in range(1, options.passes + 1):
-            bar.begin(number)
-            pipeline, generated = work.generate(number, frames, masks, motion)
-            if number < options.passes:
-                motion = work.keep_motion(pipeline, generated)
-            else:
-                work.deliver(pipeline, generated, out)
-            notes += pipeline.residency.notes  # of decoding, too
-            facts = pipeline.residency.facts()
-            if "peak_gb" in facts:
-                facts["peak_gb"] = max(facts["peak_gb"], held.get("peak_gb", 0.0))
-            held = facts
+        made, facts = [], []
+        for index, region in enumerate(regions):
+            bar.start(index)
+            work = _Work(self, RegionClip(clip, region), request, options, region, context, bar, identity, index)
+            made.append(work.run())
+            facts.append(work.facts())
+        place(clip, made, request.shaper.to_light, out, lambda _: context.check())
+        bar.finish()
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
-        return {"model_size": [size[1], size[0]], **held, "notes": notes}
+        return {"regions": facts, "scale": max((each.region.scale for each in made), default=1.0)}
 
     def pipeline(self, number: int, options: Options, identity: dict[str, str]) -> VoidPipeline:
         """Pass ``number``'s model, loaded; the other pass's is let go unless the device holds both with ease."""
@@ -142,7 +143,7 @@ class VoidEngine:
 
 
 class _Work:
-    """The passes of one job."""
+    """The passes over one region of a job."""
 
     def __init__(
         self,
@@ -150,15 +151,52 @@ class _Work:
         clip: Clip,
         request: GenerateRequest,
         options: Options,
-        size: tuple[int, int],
+        region: Region,
         context: StageContext,
         bar: _Bar,
         identity: dict[str, str],
+        index: int,
     ) -> None:
         self._engine, self._clip, self._request, self._options = engine, clip, request, options
-        self._size, self._context, self._bar, self._identity = size, context, bar, identity
+        self._region, self._context, self._bar, self._identity = region, context, bar, identity
+        self._folder = context.scratch / f"region{index}"
+        self._folder.mkdir(exist_ok=True)
+        self._notes: list[str] = []
+        self._held: dict[str, Any] = {}
 
-    def generate(
+    def run(self) -> Made:
+        """The region's frames as the model made them, from the scratch folder where a killed run had finished them."""
+        frames, masks = shot.prepare(
+            self._clip,
+            self._region.model_size,
+            self._request.shaper,
+            self._folder,
+            lambda done, of: self._bar.tell("read", done / of),
+        )
+        result = shot.FrameStore(self._folder / "made", len(frames))
+        motion = None
+        for number in range(1, self._options.passes + 1):
+            self._bar.begin(number)
+            pipeline, generated = self._generate(number, frames, masks, motion)
+            last = number == self._options.passes
+            kept = result if last else shot.FrameStore(self._folder / "motion", generated.frames)
+            self._keep(pipeline, generated, kept, in_bytes=not last)
+            motion = kept
+            self._note(pipeline)
+        return Made(self._region, result, frames, masks)
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: where the model worked, at what size and how it was held."""
+        x, y = (int(value) for value in self._region.corners[0])
+        return {
+            "crop": [x, y, self._region.size[1], self._region.size[0]],
+            "moves": self._region.moves,
+            "model_size": [self._region.model_size[1], self._region.model_size[0]],
+            **self._held,
+            "notes": self._notes,
+        }
+
+    def _generate(
         self, number: int, frames: shot.FrameStore, masks: shot.FrameStore, motion: shot.FrameStore | None
     ) -> tuple[VoidPipeline, Generated]:
         """One pass's latents: from the scratch folder, where a killed run had finished them."""
@@ -170,17 +208,18 @@ class _Work:
         options = self._options
         self._bar.tell("load", 0.0)
         pipeline = self._engine.pipeline(number, options, self._identity)
-        finished = TensorCache(self._context.scratch)
+        finished = TensorCache(self._folder)
         known = finished.get("latents", number)
         if known is not None:
             return pipeline, Generated(known["latents"], len(frames))
-        folder = self._context.scratch / f"pass{number}"
+        folder = self._folder / f"pass{number}"
         folder.mkdir(exist_ok=True)
+        height, width = self._region.model_size
         request = Request(
             prompt=self._request.prompt,
             negative_prompt=options.negative_prompt,
-            height=self._size[0],
-            width=self._size[1],
+            height=height,
+            width=width,
             steps=options.steps if number == 1 else options.steps_2,
             guidance=options.guidance if number == 1 else options.guidance_2,
             pass_number=number,
@@ -194,30 +233,38 @@ class _Work:
         finished.put("latents", number, {"latents": generated.latents})
         return pipeline, generated
 
-    def keep_motion(self, pipeline: VoidPipeline, generated: Generated) -> shot.FrameStore:
-        """Pass 1's frames, in eight bits."""
-        kept = shot.FrameStore(self._context.scratch / "motion", generated.frames)
+    def _keep(self, pipeline: VoidPipeline, generated: Generated, kept: shot.FrameStore, *, in_bytes: bool) -> None:
+        """The decoded frames; pass 2 follows pass 1's in eight bits. Decoded again unless all of them are there."""
+        if all(kept.has(position) for position in range(len(kept))):
+            return
         for position, frame in pipeline.decode(generated, self._bar.progress):
-            kept.write(position, (frame * 255.0 + 0.5).astype(np.uint8))
-        return kept
-
-    def deliver(self, pipeline: VoidPipeline, generated: Generated, out: CleanFrames) -> None:
-        canvas = self._clip.canvas
-        for position, frame in pipeline.decode(generated, self._bar.progress):
-            if (self._clip.quadmask(position) != KEEP).any():
-                out.write(position, shot.enlarge(frame, canvas.height, canvas.width))
+            kept.write(position, (frame * 255.0 + 0.5).astype(np.uint8) if in_bytes else frame)
             self._context.check()
+
+    def _note(self, pipeline: VoidPipeline) -> None:
+        self._notes += pipeline.residency.notes
+        facts = pipeline.residency.facts()
+        if "peak_gb" in facts:
+            facts["peak_gb"] = max(facts["peak_gb"], self._held.get("peak_gb", 0.0))
+        self._held = facts
 
 
 class _Bar:
-    """One bar for all passes, in thousandths, with a note of what is being done."""
+    """One bar for all regions and passes, in thousandths of a pass, with a note of what is being done."""
 
-    def __init__(self, context: StageContext, passes: int) -> None:
-        self._context, self._passes = context, passes
-        self._pass = 1
+    def __init__(self, context: StageContext, passes: int, regions: int) -> None:
+        self._context, self._passes, self._regions = context, passes, regions
+        self._region, self._pass = 0, 1
+
+    def start(self, region: int) -> None:
+        self._region, self._pass = region, 1
 
     def begin(self, number: int) -> None:
         self._pass = number
+
+    def finish(self) -> None:
+        of = 1000 * self._passes * max(1, self._regions)
+        self._context.progress(of, of, "")
 
     def tell(self, stage: str, share: float, note: str = "") -> None:
         """Raises ``Cancelled``."""
@@ -226,9 +273,13 @@ class _Bar:
             if name == stage:
                 break
             before += length
-        done = 1000 * (self._pass - 1) + before + int(_SHARES[stage] * min(1.0, share))
-        label = f"pass {self._pass}: " if self._passes > 1 else ""
-        self._context.progress(done, 1000 * self._passes, label + (note or _NOTES[stage]))
+        done = before + int(_SHARES[stage] * min(1.0, share))
+        passed = self._region * self._passes + self._pass - 1
+        label = f"region {self._region + 1} of {self._regions}, " if self._regions > 1 else ""
+        label += f"pass {self._pass}, " if self._passes > 1 else ""
+        label = f"{label[:-2]}: " if label else ""
+        of = 1000 * self._passes * self._regions
+        self._context.progress(1000 * passed + done, of, label + (note or _NOTES[stage]))
 
     def progress(self, progress: Progress) -> None:
         """`void_engine.diffusion.progress.Callback`."""
@@ -238,6 +289,16 @@ class _Bar:
             if progress.windows > 1:
                 note += f", window {progress.window + 1} of {progress.windows}"
         self.tell(progress.stage, progress.done / max(1, progress.of), note)
+
+
+def _regions(clip: Clip, options: Options, context: StageContext) -> tuple[Region, ...]:
+    """Where the model works, and at what size. Raises ``Cancelled``."""
+    if not options.crop:
+        square = max(1, round(clip.canvas.width * clip.pixel_aspect))
+        found: tuple[Region, ...] = (whole(clip, options.size_for(clip.canvas.height, square)),)
+    else:
+        found = find_regions(clip, options.size_for, lambda _: context.check())
+    return tuple(replace(each, model_size=options.enlarged(each.model_size, each.scale)) for each in found)
 
 
 _NOTES = {

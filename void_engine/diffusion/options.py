@@ -28,9 +28,12 @@ class Options:
     follows pass 1's motion, for steadier long shots. ``steps``, ``guidance`` and ``steps_2``, ``guidance_2``: denoising
     steps and guidance scale (1 is off) of each pass. ``negative_prompt``: what guidance steers away from.
     ``height``, ``width``: the model's size in pixels, multiples of 16; 0 takes the area of 384 x 672 at the plate's
-    aspect. ``window_frames``, ``overlap_frames``: windows of longer clips. ``first_block_cache``: 0 is off; steps whose
-    first block changed less than this are not computed anew: faster, a little different. ``batch_windows``: windows
-    that go through the model together, where memory allows.
+    aspect. ``crop``: work on crops around what must change, which keep their pixels; else on the whole picture.
+    ``area``: how many times its area a crop that would be squeezed may take instead. ``window_frames``,
+    ``overlap_frames``: windows of longer clips. ``first_block_cache``: 0 is off; steps whose first block changed less
+    than this are not computed anew: faster, a little different. ``batch_windows``: windows that go through the model
+    together, where memory allows. ``detail``: take pixels from other frames where those show what was generated.
+    ``grain``: its strength on generated pixels, 1 is the plate's own.
     """
 
     profile: str = "final"
@@ -42,10 +45,21 @@ class Options:
     negative_prompt: str = ""
     height: int = 0
     width: int = 0
+    crop: bool = True
+    area: float = 1.0
     window_frames: int = 85
     overlap_frames: int = 16
     first_block_cache: float = 0.0
     batch_windows: int = 1
+    detail: bool = True
+    grain: float = 1.0
+
+    def enlarged(self, model: tuple[int, int], squeezed: float) -> tuple[int, int]:
+        """The model's size for a crop that is ``squeezed`` times its length: larger, as far as ``area`` lets it."""
+        scale = min(math.sqrt(self.area), squeezed)
+        if scale <= 1.0 or self.height:
+            return model
+        return _stepped(model[0] * scale), _stepped(model[1] * scale)
 
     def size_for(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that the model works at, for a plate of this size."""
@@ -64,10 +78,12 @@ _LIMITS: options.Limits = {
     "guidance_2": (1.0, 20.0),
     "height": (0, 4096),
     "width": (0, 4096),
+    "area": (1.0, 16.0),
     "window_frames": (5, 1005),
     "overlap_frames": (4, 1000),
     "first_block_cache": (0.0, 1.0),
     "batch_windows": (1, 64),
+    "grain": (0.0, 4.0),
 }
 
 

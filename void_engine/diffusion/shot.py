@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from void_engine.arrays import read_array, write_array
-from void_engine.colour import display
-from void_engine.interface import RGB, Clip
+from void_engine.colour.shaper import Shaper
+from void_engine.interface import Clip
 from void_engine.quadmask import resized
 
 
@@ -43,7 +43,7 @@ class FrameStore:
 
 
 def prepare(
-    clip: Clip, size: tuple[int, int], folder: Path, tick: Callable[[int, int], None]
+    clip: Clip, size: tuple[int, int], shaper: Shaper, folder: Path, tick: Callable[[int, int], None]
 ) -> tuple[FrameStore, FrameStore]:
     """Display-referred frames (half float, [0, 1]) and quadmasks at ``size`` (height, width).
 
@@ -54,14 +54,9 @@ def prepare(
     for position in range(count):
         if not (frames.has(position) and masks.has(position)):
             masks.write(position, resized(clip.quadmask(position), size))
-            frames.write(position, resize(display.to_display(clip.plate(position)), size).astype(np.float16))
+            frames.write(position, resize(shaper.to_display(clip.plate(position)), size).astype(np.float16))
         tick(position + 1, count)
     return frames, masks
-
-
-def enlarge(frame: npt.NDArray[np.float32], height: int, width: int) -> RGB:
-    """A model's frame, [0, 1], as scene-linear light at the plate's size."""
-    return display.to_light(resize(frame, (height, width)))
 
 
 def resize(frame: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

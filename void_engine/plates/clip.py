@@ -84,6 +84,7 @@ class FileClip:
         self._plate = _numbered("plate", plate)
         self._masks = _numbered("quadmask", quadmask or ())
         self._worked_out: Callable[[int], Quadmask] | None = None
+        self._to_light: Callable[[RGB], RGB] | None = None
         self._numbers = tuple(self._plate)
         if not self._numbers:
             raise ValueError("a clip has one frame or more")
@@ -106,6 +107,12 @@ class FileClip:
         other._worked_out = worked_out
         return other
 
+    def with_light(self, to_light: Callable[[RGB], RGB]) -> FileClip:
+        """The same clip whose ``plate`` is brought from the working space to light; ``frame`` stays as it is."""
+        other = copy.copy(self)
+        other._to_light = to_light
+        return other
+
     @property
     def numbers(self) -> tuple[int, ...]:
         """Plate frame numbers, ascending."""
@@ -114,6 +121,11 @@ class FileClip:
     @property
     def canvas(self) -> Window:
         return self._canvas
+
+    @property
+    def pixel_aspect(self) -> float:
+        """The width of a pixel by its height; the same in all frames."""
+        return self._headers[0].pixel_aspect
 
     @property
     def frame_rate(self) -> float:
@@ -137,8 +149,11 @@ class FileClip:
         return frame
 
     def plate(self, position: int) -> RGB:
-        """float32 (H, W, 3) on the canvas; 0 where the frame has no pixels. Raises ``FrameError``."""
-        return self._cache.get(("plate", position), lambda: self._read_plate(position))
+        """float32 (H, W, 3) on the canvas, light where `with_light` said how; 0 where the frame has no pixels.
+
+        Raises ``FrameError``.
+        """
+        return self._cache.get(("plate", self._to_light, position), lambda: self._read_plate(position))
 
     def valid(self, position: int) -> Valid:
         """(H, W), True inside the frame's own data window."""
@@ -157,6 +172,8 @@ class FileClip:
         frame = self.frame(position)
         window = self._windows[position]
         colour = frame.rgb(self._layer)
+        if self._to_light is not None:
+            colour = self._to_light(colour)
         if window == self._canvas:
             return colour
         placed = np.zeros((self._canvas.height, self._canvas.width, 3), np.float32)

@@ -5,6 +5,7 @@ Must not: hold frames in memory, or trust a file because of its name.
 
 One ``.npy`` (never pickled) per frame: float32 (h, w, 3) over the bounding box of the pixels that the quadmask does not
 keep, named with the position and the box: ``000012_x64_y32.npy``. A frame whose quadmask keeps everything is (0, 0, 3).
+Confidence lies beside it, in eight bits: ``000012.confidence.npy``, (h, w) over the same box.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from void_client.errors import JobFailed
 
-from void_engine.arrays import write_array
-from void_engine.interface import KEEP, RGB, Quadmask, Window
+from void_engine.arrays import read_array, write_array
+from void_engine.interface import KEEP, RGB, Quadmask, Share, Window
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class FrameFolder:
         """True where ``read`` will give this frame: the file is there, and as long as its header says."""
         return self._stored(position) is not None
 
-    def write(self, position: int, rgb: RGB) -> None:
-        """Stores the replaced pixels of ``rgb`` (H, W, 3) on the canvas. Atomic.
+    def write(self, position: int, rgb: RGB, confidence: Share | None = None) -> None:
+        """Stores the replaced pixels of ``rgb`` (H, W, 3) on the canvas, and their confidence (H, W). Atomic.
 
         Raises ``ValueError`` for another shape or a value that is not finite where it counts, ``DiskFull``.
         """
@@ -51,6 +52,10 @@ class FrameFolder:
         box[~replaced[y : y + height, x : x + width]] = 0
         if not np.isfinite(box).all():
             raise ValueError(f"the clean frame at position {position} holds values that are NaN or infinite")
+        # First: the frame's own file is the mark that both are there.
+        if confidence is not None:
+            share = np.clip(confidence[y : y + height, x : x + width], 0.0, 1.0) * np.float32(255)
+            write_array(self._beside(position), (share + np.float32(0.5)).astype(np.uint8))
         path = self._path(position, y, x)
         write_array(path, box)
         # Only where the quadmask changed under the folder: the newest is the truth.
@@ -70,6 +75,22 @@ class FrameFolder:
         rgb = np.zeros((self.canvas.height, self.canvas.width, 3), np.float32)
         rgb[stored.y : stored.y + stored.height, stored.x : stored.x + stored.width] = stored.samples()
         return rgb
+
+    def confidence(self, position: int) -> Share:
+        """(H, W) on the canvas: 1 where the quadmask keeps, 0 for what the engine said nothing of."""
+        keeps = self.quadmask(position) == KEEP
+        share = np.zeros(keeps.shape, np.float32)
+        stored, beside = self._stored(position), self._beside(position)
+        if stored is not None and beside.is_file():
+            box = read_array(beside)
+            if box.shape == (stored.height, stored.width):
+                inside = slice(stored.y, stored.y + stored.height), slice(stored.x, stored.x + stored.width)
+                share[inside] = box.astype(np.float32) / np.float32(255)
+        share[keeps] = 1.0
+        return share
+
+    def _beside(self, position: int) -> Path:
+        return self.folder / f"{position:06d}.confidence.npy"
 
     def _path(self, position: int, y: int, x: int) -> Path:
         return self.folder / f"{position:06d}_x{x}_y{y}.npy"

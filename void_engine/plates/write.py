@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import OpenEXR
 
 from void_engine.atomic import write_atomically
-from void_engine.plates.exrfile import Attribute, parse_structure, serialise_structure
+from void_engine.plates.exrfile import Attribute, channel_entries, parse_structure, serialise_structure
 from void_engine.plates.frames import NativeRGB, Pixels, PlateFrame
 from void_engine.plates.part import COMPRESSION_NUMBERS, PartHeader
 
+Matte = npt.NDArray[np.float16]  # (H, W)
+
 PREFIX: Final = "void/"
+MATTE_PREFIX: Final = "void_"
+_HALF: Final = 1  # the number of the pixel type in a channel list
+_LOSSY_HALF: Final = ("b44", "b44a")  # lossy for half alone: a part without any may have it and keep its bits
 _LOSSLESS: Final = "zip"
 _BINDING_NAMES: Final = {"none": "NO"}
 _LINE_ORDERS: Final = {"increasing": "INCREASING_Y", "decreasing": "DECREASING_Y", "random": "RANDOM_Y"}
@@ -36,12 +42,15 @@ def write_frame(
     *,
     rgb: NativeRGB | None = None,
     layer: str = "",
+    mattes: Mapping[str, Matte] | None = None,
     attributes: Mapping[str, str] | None = None,
 ) -> None:
     """Writes ``frame`` as one EXR file, with ``rgb`` in place of ``layer``'s colour.
 
-    ``rgb``: three arrays of the shape and type that ``frame.native_rgb(layer)`` has. ``attributes``: names that start
-    with "void/", set as text in every part; one that the frame has already is replaced in its place.
+    ``rgb``: three arrays of the shape and type that ``frame.native_rgb(layer)`` has. ``mattes``: half channels of that
+    shape, by full names that start with "void_"; they join the layer's part, in place of any of the same name.
+    ``attributes``: names that start with "void/", set as text in every part; one that the frame has already is replaced
+    in its place.
     Raises ``ValueError`` where those do not hold, ``FrameError`` (no such layer), ``DiskFull``, ``InputError``.
     """
     added = dict(attributes or {})
@@ -51,9 +60,13 @@ def write_frame(
     changed = -1
     if rgb is not None:
         changed = _replace(frame, channels, layer, rgb)
-    compressions = [_LOSSLESS if part.lossy else part.compression for part in frame.header.parts]
+    joined = _join(frame, channels, layer, mattes) if mattes else -1
+    compressions = [
+        _LOSSLESS if part.lossy or (part.index == joined and part.compression in _LOSSY_HALF) else part.compression
+        for part in frame.header.parts
+    ]
     headers = [
-        _attributes(part, compression, added, part.index == changed)
+        _attributes(part, compression, added, mattes if part.index == joined else None, part.index == changed)
         for part, compression in zip(frame.header.parts, compressions, strict=True)
     ]
     head = serialise_structure(frame.header.structure.flags, headers)
@@ -73,7 +86,20 @@ def _replace(frame: PlateFrame, channels: list[dict[str, Pixels]], layer: str, r
     return chosen.part
 
 
-def _attributes(part: PartHeader, compression: str, added: Mapping[str, str], changed: bool) -> list[Attribute]:
+def _join(frame: PlateFrame, channels: list[dict[str, Pixels]], layer: str, mattes: Mapping[str, Matte]) -> int:
+    """Puts the mattes among the channels of the layer's part; returns the part's index."""
+    part = frame.header.select(layer).part
+    shape = next(iter(channels[part].values())).shape
+    for name, plane in mattes.items():
+        if not name.startswith(MATTE_PREFIX) or plane.dtype != np.float16 or plane.shape != shape:
+            raise ValueError(f"matte {name} must be half {shape} and start with {MATTE_PREFIX!r}; got {plane.dtype}")
+        channels[part][name] = plane
+    return part
+
+
+def _attributes(
+    part: PartHeader, compression: str, added: Mapping[str, str], mattes: Iterable[str] | None, changed: bool
+) -> list[Attribute]:
     """The part's attributes, in its order; new ones follow, sorted by name."""
     values = dict(added)
     drop_preview = changed and part.attribute("preview") is not None
@@ -85,6 +111,8 @@ def _attributes(part: PartHeader, compression: str, added: Mapping[str, str], ch
     changes: dict[str, bytes] = {"compression": bytes([COMPRESSION_NUMBERS[compression]])}
     if part.attribute("chunkCount"):
         changes["chunkCount"] = struct.pack("<i", part.layout(compression).count)
+    if mattes is not None:
+        changes["channels"] = _with_mattes(part, mattes)
     kept: list[Attribute] = []
     for attribute in part.attributes:
         if attribute.name == "preview" and drop_preview:
@@ -94,6 +122,18 @@ def _attributes(part: PartHeader, compression: str, added: Mapping[str, str], ch
         else:
             kept.append(Attribute(attribute.name, attribute.type, changes.get(attribute.name, attribute.data)))
     return kept + [Attribute(name, "string", data) for name, data in new.items()]
+
+
+def _with_mattes(part: PartHeader, mattes: Iterable[str]) -> bytes:
+    """The part's channel list with these half channels, sorted by name as OpenEXR has it."""
+    own = part.attribute("channels")
+    entries = {name: rest for name, *rest in channel_entries(own.data if own else b"\0")}
+    entries.update({name: [_HALF, False, 1, 1] for name in mattes})
+    packed = b"".join(
+        name.encode("latin-1") + b"\0" + struct.pack("<iB3xii", kind, linear, x_step, y_step)
+        for name, (kind, linear, x_step, y_step) in sorted(entries.items(), key=lambda item: item[0].encode("latin-1"))
+    )
+    return packed + b"\0"
 
 
 def _encode(frame: PlateFrame, channels: Iterable[Mapping[str, Pixels]], compressions: Iterable[str]) -> memoryview:

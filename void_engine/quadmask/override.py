@@ -2,14 +2,15 @@
 
 A frame is two sets of pixels, *remove* (coded 0 and 63) and *affected* (127 and 63): overlap is what both hold, keep
 what neither holds. Each override changes these sets, in the order of the file; locks (keep, replace) come last.
-Promises: pure but for ``read_matte``; who is heard is decided by `void_client.overrides.rule` alone; a matte that
-cannot be read disables its override on that frame and is told. Must not: grow, feather, or find files.
+Promises: pure but for ``read_matte`` and ``read_hint``; who is heard is decided by `void_client.overrides.rule` alone;
+a matte that cannot be read, or a hint that was not found, disables its override on that frame and is told. Must not:
+grow, feather, or find files or things.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,19 @@ from void_engine.segmentation.interface import Matte
 
 ReadMatte = Callable[[FrameRef], Matte]
 """A matte on the canvas: (H, W), 0 to 1, white inside."""
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """What the words of a hint stand for at a frame. ``by``: who looked and who drew ("grounding-dino, track")."""
+
+    matte: Matte
+    confidence: float
+    by: str
+
+
+ReadHint = Callable[[int], Hinted]
+"""By the override's place in the job. Raises ``FrameError`` where the hint covers nothing, saying why."""
 
 _SETS: Final = {"remove": ("remove",), "affected": ("affected",), "overlap": ("remove", "affected"),
                 "keep": ("remove", "affected")}  # fmt: skip
@@ -42,7 +56,7 @@ class Overridden:
     """``remove`` and ``affected`` share the overlap. ``locked``: pixels that nothing may change after this, either.
 
     ``rulings``: of "remove" and "affected". ``changed``: per override that was heard, the pixels that each region won
-    and lost by it. ``faults``: per override whose matte cannot be read here, why.
+    and lost by it. ``faults``: per override whose matte or hint cannot be had here, why.
     """
 
     remove: Mask
@@ -65,6 +79,10 @@ class Overridden:
         return quadmask if self.locked is None else np.where(self.locked, np.uint8(KEEP), quadmask)
 
 
+def _no_hints(index: int) -> Hinted:
+    raise FrameError("hint: nobody looked for it.")
+
+
 def apply(
     regions: Mapping[str, Mask],
     number: int,
@@ -72,6 +90,7 @@ def apply(
     read_matte: ReadMatte,
     place: Place,
     said: Mapping[str, Sequence[Word]] | None = None,
+    read_hint: ReadHint = _no_hints,
 ) -> Overridden:
     """The regions of plate frame ``number`` after the overrides.
 
@@ -80,8 +99,8 @@ def apply(
     """
     state = _two_sets(regions)
     here = {index: each for index, each in enumerate(overrides) if number in each.frames}
-    mattes, faults = _mattes(here, number, read_matte)
-    words = {i: _word(i, each) for i, each in here.items() if each.shapes or i in mattes}
+    mattes, faults = _mattes(here, number, read_matte, read_hint)
+    words = {i: _word(i, each, mattes.get(i)) for i, each in here.items() if each.shapes or i in mattes}
     rulings = {
         name: rule(name, [*(said or {}).get(name, ()), *(w for w in words.values() if name in _SETS[w.region])])
         for name in ("remove", "affected")
@@ -221,10 +240,15 @@ def _difference(before: tuple[Mask, Mask], after: tuple[Mask, Mask]) -> dict[str
 
 @dataclass(frozen=True)
 class _Packed:
-    """A matte's inside, eight pixels to a byte: all of a frame's are held until it is known who is heard."""
+    """A matte's inside, eight pixels to a byte: all of a frame's are held until it is known who is heard.
+
+    ``confidence`` and ``by``: of a hint's.
+    """
 
     bits: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     shape: tuple[int, ...]
+    confidence: float | None = None
+    by: str = ""
 
     def mask(self) -> Mask:
         flat = np.unpackbits(self.bits, count=self.shape[0] * self.shape[1])
@@ -232,24 +256,35 @@ class _Packed:
 
 
 def _mattes(
-    here: Mapping[int, OverrideSpec], number: int, read_matte: ReadMatte
+    here: Mapping[int, OverrideSpec], number: int, read_matte: ReadMatte, read_hint: ReadHint
 ) -> tuple[dict[int, _Packed], dict[int, str]]:
     found: dict[int, _Packed] = {}
     faults: dict[int, str] = {}
     for index, each in here.items():
         ref = next((ref for ref in each.matte if ref.number == number), None)
-        if ref is not None:
+        if ref is not None or each.hint:
             try:
-                inside = read_matte(ref) >= _HALF
-                found[index] = _Packed(np.packbits(inside), inside.shape)
+                found[index] = _packed(read_matte(ref)) if ref is not None else _hinted(read_hint(index))
             except FrameError as problem:
                 # The store's path means nothing to an artist.
                 faults[index] = problem.message.replace(str(problem.details.get("file", "\0")), "the file")
     return found, faults
 
 
-def _word(index: int, override: OverrideSpec) -> Word:
-    return Word(Source.SIDECAR, override.region, override.mode, override.label, index)
+def _packed(matte: Matte) -> _Packed:
+    inside = matte >= _HALF
+    return _Packed(np.packbits(inside), inside.shape)
+
+
+def _hinted(hint: Hinted) -> _Packed:
+    return replace(_packed(hint.matte), confidence=hint.confidence, by=hint.by)
+
+
+def _word(index: int, override: OverrideSpec, drawn: _Packed | None) -> Word:
+    word = Word(Source.SIDECAR, override.region, override.mode, override.label, index)
+    if drawn is None or not override.hint:
+        return word
+    return replace(word, confidence=drawn.confidence, hint=override.hint, by=drawn.by)
 
 
 def _plain(word: Word | None, region: str, done: Overridden) -> dict[str, Any]:
@@ -263,6 +298,8 @@ def _plain(word: Word | None, region: str, done: Overridden) -> dict[str, Any]:
         about["label"] = word.label
     if word.index < 0 and word.mode != "replace":
         about["mode"] = word.mode
+    if word.hint:
+        about.update(hint=word.hint, by=word.by)
     if word.confidence is not None:
         about["confidence"] = round(word.confidence, 4)
     return about

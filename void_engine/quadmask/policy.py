@@ -15,7 +15,7 @@ import numpy as np
 
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Mask, Quadmask
 from void_engine.quadmask.policy_options import PolicyOptions
-from void_engine.quadmask.policy_regions import box_mask, cells_of, filled, held_box, near_object, predicted
+from void_engine.quadmask.policy_regions import cells_of, filled, held_mask, near_object, predicted
 from void_engine.reasoning.analysis import Affected, Analysis, Belonging
 from void_engine.reasoning.interface import PRIMARY
 from void_engine.segmentation.interface import Mattes
@@ -85,11 +85,10 @@ class QuadmaskPolicy:
         return np.asarray(self._mattes.read(PRIMARY, position) >= _HALF)
 
     def _place(self, thing: Belonging | Affected, position: int) -> Mask:
-        """Where it is: by its matte where there is one, else by its boxes, interpolated."""
+        """Where it is: by its matte where there is one, else by its boxes."""
         if self._matted.get(thing.matte, False):
             return np.asarray(self._mattes.read(thing.matte, position) >= _HALF)
-        box = held_box(thing.regions, self._numbers[position])
-        return box_mask(box, self._size) if box is not None else np.zeros(self._size, np.bool_)
+        return held_mask(thing.regions, self._numbers[position], self._size)
 
     def _smoothed(self, index: int, affected: Affected, position: int) -> Mask:
         """The majority over the frames around, of those at which the thing is affected at all."""
@@ -139,6 +138,17 @@ class QuadmaskPolicy:
         boxes = np.array([[each.x1 - each.x0, each.y1 - each.y0] for each in affected.regions])
         wide, high = np.median(boxes, axis=0)
         return float(wide), float(high)
+
+
+def physical(analysis: Analysis, regions: dict[str, Mask]) -> Mask:
+    """Where `QuadmaskPolicy.regions` has physical things, and no artifact (a shadow on a box goes, the box stays)."""
+    stays, goes = (np.zeros_like(regions[PRIMARY]) for _ in range(2))
+    for name, mask in regions.items():
+        if name.startswith("affected"):
+            thing = analysis.affected[int(name.split("-")[1])]
+            into = stays if thing.category == "physical" else goes
+            into |= mask
+    return np.asarray(stays & ~goes)
 
 
 def combined(regions: dict[str, Mask], options: PolicyOptions, *, first: bool = False) -> Quadmask:

@@ -17,11 +17,43 @@ Shares = tuple[float, float, float, float]  # x0, y0, x1, y1 of the picture
 _MOSTLY = 0.25  # of a region in one cell: the cell fills however little of it that is
 
 
+def hulls(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """One for each frame, ascending: a reasoner says a thing's place by several rectangles of cells."""
+    found: dict[int, Region] = {}
+    for each in regions:
+        so_far = found.get(each.frame, each)
+        found[each.frame] = Region(
+            each.frame,
+            *(min(so_far.x0, each.x0), min(so_far.y0, each.y0), max(so_far.x1, each.x1), max(so_far.y1, each.y1)),
+        )
+    return tuple(found[frame] for frame in sorted(found))
+
+
+def held_mask(regions: Sequence[Region], frame: int, size: tuple[int, int]) -> Mask:
+    """What the regions cover at ``frame``: all of that frame's, and nothing of the gaps between them.
+
+    Between two frames nobody knows which of their boxes belong together: there it is `held_box`. Before the first and
+    after the last as there.
+    """
+    mask = np.zeros(size, np.bool_)
+    if not regions:
+        return mask
+    frames = sorted({region.frame for region in regions})
+    held = min(max(frame, frames[0]), frames[-1])
+    if held in frames:
+        boxes = [(region.x0, region.y0, region.x1, region.y1) for region in regions if region.frame == held]
+    else:
+        boxes = [box for box in [held_box(regions, held)] if box is not None]
+    for box in boxes:
+        mask |= box_mask(box, size)
+    return mask
+
+
 def held_box(regions: Sequence[Region], frame: int) -> Shares | None:
-    """The box at ``frame``: between two frames interpolated, before the first and after the last as there."""
+    """The hull at ``frame``: between two frames interpolated, before the first and after the last as there."""
     if not regions:
         return None
-    ordered = sorted(regions, key=lambda region: region.frame)
+    ordered = hulls(regions)
     frames = [region.frame for region in ordered]
     corners = np.array([[region.x0, region.y0, region.x1, region.y1] for region in ordered], np.float64)
     x0, y0, x1, y1 = (float(np.interp(frame, frames, corners[:, side])) for side in range(4))

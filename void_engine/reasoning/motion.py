@@ -19,6 +19,7 @@ from void_engine.reasoning.interface import ReasonRequest
 from void_engine.reasoning.motion_light import Mirror, find_mirror, mirrored, shadow
 from void_engine.reasoning.motion_measure import Measures
 from void_engine.reasoning.motion_rules import CUES, Finding, judge
+from void_engine.reasoning.motion_spread import Spread
 from void_engine.reasoning.motion_things import Track, box_of, follow
 from void_engine.segmentation.interface import Tick
 
@@ -27,7 +28,7 @@ _SAMPLES = 9  # frames at which light is judged
 _AGREE = 0.5  # of the samples
 _BOXES = 24  # at most, of a thing, over the clip
 _FAINT = 0.02  # of the object's size: a smaller shadow is noise
-_PASSES = 4  # over the clip: measuring, following, judging light, writing
+_PASSES = 5  # over the clip: measuring, following, touches, judging light, writing
 
 _UNKNOWN = (
     "What the motion reasoner cannot know: what things are, what lies out of sight, and anything that neither moves "
@@ -53,13 +54,15 @@ class MotionReasoner:
         boxes = [_box(measures.get(position).primary) for position in range(count)]
         if not any(boxes):
             return Analysis(self.name, warnings=("The object's matte is empty in every frame: nothing was analysed.",))
-        findings = judge(track, boxes, request.frame_rate, self.cues)
-        findings += self._light(measures, track, boxes, lambda i: tick(2 * count + i, steps, "shadow and reflection"))
+        spread = Spread(measures, track.chain, request.scratch / "motion",
+                        lambda i: tick(2 * count + i, steps, "what the object touches"))  # fmt: skip
+        findings = judge(track, spread, boxes, request.frame_rate, self.cues)
+        findings += self._light(measures, track, boxes, lambda i: tick(3 * count + i, steps, "shadow and reflection"))
         belongings = [finding for finding in findings if finding.belonging][:_MOST]
         affected = [finding for finding in findings if not finding.belonging][:_MOST]
         named = [(f"belonging-{i}", finding) for i, finding in enumerate(belongings)]
         named += [(f"affected-{i}", finding) for i, finding in enumerate(affected)]
-        regions = _write(request, measures, named, lambda i: tick(3 * count + i, steps, "writing mattes"))
+        regions = _write(request, measures, named, lambda i: tick(4 * count + i, steps, "writing mattes"))
         return _analysis(self.name, request, measures, named, regions)
 
     def _light(

@@ -119,11 +119,11 @@ class Measures:
             before = self.primary(position - 1)
             camera = self._step(position)
             flow = own_flow(self.rgb(position), self.rgb(position - 1), camera)
-            moving = _changed(self.rgb(position), self.rgb(position - 1), camera)
+            moving = changed(self.rgb(position), self.rgb(position - 1), camera)
             if position + 1 < self.count:
                 moving = self._passing(position, 1) | self._passing(position, _FAR)
             # Dense flow is smooth: it moves what lies around a thing too, where no colour changes.
-            colours = _faintly_changed(self.rgb(position), self.rgb(position - 1), camera)
+            colours = _faintlychanged(self.rgb(position), self.rgb(position - 1), camera)
             speed = np.linalg.norm(flow, axis=2)
             unit = max(self.size) / LONG_SIDE
             # What is fast leaves its colours where it was: only what differs from both neighbours counts then.
@@ -148,7 +148,7 @@ class Measures:
         here = self.rgb(position)
         found = np.ones(self.size, np.bool_)
         for other in (max(0, position - frames), min(self.count - 1, position + frames)):
-            found &= _changed(here, self.rgb(other), self._camera_to(position, other))
+            found &= changed(here, self.rgb(other), self._camera_to(position, other))
         return found
 
 
@@ -223,7 +223,7 @@ def _difference(one: Picture, other: Picture, where: Mask) -> float:
     return float(np.minimum(off, 20)[where].mean())
 
 
-def _changed(here: Picture, there: Picture, camera: Matrix) -> Mask:
+def changed(here: Picture, there: Picture, camera: Matrix) -> Mask:
     """Where no pixel within one of ``there`` has the colour of ``here``: an edge's jitter is no change."""
     aligned = warped(there, camera)
     ones = np.ones((3, 3), np.uint8)
@@ -233,7 +233,7 @@ def _changed(here: Picture, there: Picture, camera: Matrix) -> Mask:
     return np.asarray(off > _CHANGE)
 
 
-def _faintly_changed(here: Picture, there: Picture, camera: Matrix) -> Mask:
+def _faintlychanged(here: Picture, there: Picture, camera: Matrix) -> Mask:
     now, then = (cv2.GaussianBlur(picture, (0, 0), 1.5).astype(np.int16) for picture in (here, warped(there, camera)))
     return pixels.grown(np.asarray(np.abs(now - then).max(axis=2) > _FAINT), 3)
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import cv2
 import numpy as np
 
 from void_engine.cleanplate.pixels import Box, Mask
 from void_engine.reasoning.analysis import Category
+from void_engine.reasoning.motion_events import OBJECT
 from void_engine.reasoning.motion_measure import mapped
+from void_engine.reasoning.motion_spread import Spread
 from void_engine.reasoning.motion_things import Sighting, Thing, Track
 
 CUES = ("rests", "collides", "pushed", "carried", "shadow", "reflection")
@@ -26,6 +28,11 @@ _SHADES = 0.35  # of what it newly covers only darkens: a shadow
 _TRAVEL = 0.6  # of its own size: a thing that moved less has not gone anywhere
 _STRAIGHT = 0.35  # of the way walked: net travel; water and leaves come and go
 _FALL_SECONDS = 0.4  # from a hand's width to a table's height: the best guess where nothing tells
+_COINCIDENCE = (
+    "A thing that began to move by itself just as the object passed in front of it looks like one that it pushed."
+)
+_SHARED = 0.5  # of a thing: the rest may be fringe
+_WHOLE = 0.7  # of its usual size: less is partly hidden, and its middle misleads
 _WITHIN = 4  # frames over which a velocity is measured
 
 
@@ -53,12 +60,17 @@ class Finding:
         return self.category == "physical" or self.movement != ""
 
 
-def judge(track: Track, object_boxes: list[Box | None], rate: float, cues: frozenset[str]) -> list[Finding]:
+def judge(
+    track: Track, spread: Spread, object_boxes: list[Box | None], rate: float, cues: frozenset[str]
+) -> list[Finding]:
     """Findings, the surest first. ``object_boxes``: by position, None where the object is away."""
     scene = _Scene(track, object_boxes, rate)
-    found: list[Finding] = []
+    found: list[Finding] = _pushed(spread, scene.last) if "pushed" in cues else []
     for thing in track.things:
         for cue, rule in _RULES:
+            # What an event moves was touched, not held: it must not go with the object.
+            if cue == "carried" and _share_pushed(spread, track, thing) > _SHARED:
+                continue
             if cue in cues and _credible(thing, apart=cue == "shadow"):
                 findings = rule(scene, thing)
                 found.extend(findings)
@@ -97,25 +109,36 @@ def _credible(thing: Thing, apart: bool) -> bool:
     return float(np.mean([seen.edge for seen in moved])) < _AT_EDGE
 
 
+def _share_pushed(spread: Spread, track: Track, thing: Thing) -> float:
+    """How much of it belongs to what touches set in motion, over a few frames."""
+    moved = thing.moved
+    picks = [moved[int(i)].position for i in np.linspace(0, len(moved) - 1, min(5, len(moved)))]
+    shares = [spread.owns(track.masks(position)[thing.key], position) for position in picks]
+    return float(np.median(shares)) if shares else 0.0
+
+
 def _darkens(scene: _Scene, thing: Thing) -> list[Finding]:
     """It goes where the object goes, and only darkens what it passes over: a shadow, touching the object or not."""
     shades = [seen.shade for seen in thing.moved if seen.shade >= 0]
     if len(shades) < _LASTED or np.mean(shades) < _SHADES:
         return []
-    seen = thing.moved
-    pairs = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if b.position == a.position + 1]
-    own = np.array([np.subtract(b.steady, a.steady) for a, b in pairs])
-    objects = np.array([np.subtract(b.object_steady, a.object_steady) for a, b in pairs])
-    if len(pairs) < _LASTED or np.linalg.norm(objects, axis=1).mean() < 0.5:
-        return []
-    # Along the ground a shadow may run faster or slower than the object, but never the other way.
-    along = float((own * objects).sum() / max(1e-6, float((objects**2).sum())))
-    strays = np.linalg.norm(own - along * objects, axis=1).mean()
-    if not 0.4 < along < 2.5 or strays > np.linalg.norm(own, axis=1).mean():
+    if not _goes_along(thing.moved):
         return []
     why = "It moves as the object moves, and only darkens what it passes over."
     return [Finding("shadow", "shadow of the object", why, thing.sightings[0].position, thing.sightings[-1].position,
                     0.7, scene.thing(thing.key), category="artifact", movement="It goes with the object.")]  # fmt: skip
+
+
+def _goes_along(seen: list[Sighting]) -> bool:
+    """Whether it goes where the object goes: along the ground faster or slower, but never another way."""
+    pairs = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if b.position == a.position + 1]
+    own = np.array([np.subtract(b.steady, a.steady) for a, b in pairs])
+    objects = np.array([np.subtract(b.object_steady, a.object_steady) for a, b in pairs])
+    if len(pairs) < _LASTED or np.linalg.norm(objects, axis=1).mean() < 0.5:
+        return False
+    along = float((own * objects).sum() / max(1e-6, float((objects**2).sum())))
+    strays = np.linalg.norm(own - along * objects, axis=1).mean()
+    return bool(0.4 < along < 2.5 and strays <= np.linalg.norm(own, axis=1).mean())
 
 
 def _rests(scene: _Scene, thing: Thing) -> list[Finding]:
@@ -163,7 +186,8 @@ def _collides(scene: _Scene, thing: Thing) -> list[Finding]:
     """It came by itself, touched the object, and went another way: without the object it would have gone on."""
     touch = _first_touch(thing)
     before = [seen for seen in thing.moved if seen.position < touch.position and not seen.touching]
-    after = [seen for seen in thing.sightings if seen.position > touch.position][: 2 * _WITHIN]
+    whole = _WHOLE * float(np.median([seen.area for seen in before])) if before else 0.0
+    after = [seen for seen in thing.sightings if seen.position > touch.position and seen.area > whole][: 2 * _WITHIN]
     if len(before) < _LASTED or len(after) < 2 or not _went_somewhere(before):
         return []
     came, went = _velocity(before[-_WITHIN:]), _velocity(after)
@@ -199,41 +223,35 @@ def _straight_on(scene: _Scene, touch: Sighting, came: tuple[float, float]) -> t
     return tuple(path)
 
 
-def _pushed(scene: _Scene, thing: Thing) -> list[Finding]:
-    """It begins to move when the object, itself moving, touches it: without the object it would have stayed."""
-    touch = _first_touch(thing)
-    begun = thing.moved[0]
-    came = [seen for seen in thing.moved if seen.position < touch.position and not seen.touching]
-    if len(came) >= _LASTED or abs(touch.position - begun.position) > 2 or begun.position < 2:
-        return []
-    stirring = [seen for seen in thing.sightings if abs(seen.position - begun.position) <= 2]
-    if max(seen.object_moves for seen in stirring) <= 0.5 or not _went_somewhere(thing.moved):
-        return []
-    stood = scene.thing(thing.key)(begun.position)
-    why = "It stood until the moving object touched it, and moves from then on."
-    return [
-        Finding("pushed", "thing that the object sets in motion", why, begun.position, scene.last, 0.65,
-                scene.thing(thing.key), will_move=True, movement="Without the object it would have stayed."),
-        Finding("pushed", "place where that thing stood", why + " This is where it would still be.",
-                begun.position, scene.last, 0.65, _standing(scene, stood, begun.position)),
-    ]  # fmt: skip
-
-
-def _standing(scene: _Scene, mask: Mask, at: int) -> Callable[[int], Mask]:
-    """``mask``, which belongs to position ``at``, as the camera sees it from another."""
-
-    def seen(position: int) -> Mask:
-        matrix = np.linalg.inv(scene.track.chain[position]) @ scene.track.chain[at]
-        size = (mask.shape[1], mask.shape[0])
-        return np.asarray(cv2.warpPerspective(mask.astype(np.uint8), matrix, size, flags=cv2.INTER_NEAREST) > 0)
-
-    return seen
+def _pushed(spread: Spread, last: int) -> list[Finding]:
+    """It stood until the object came, or something that the object had set in motion."""
+    found: list[Finding] = []
+    real: set[int] = set()
+    for event in spread.events:
+        chained = event.parent != OBJECT
+        if event.lasted < _LASTED or (chained and event.parent not in real) or not spread.stood(event):
+            continue
+        real.add(event.key)
+        touched = "a thing that the object had set in motion" if chained else "the moving object"
+        why = f"It stood until {touched} touched it, and moves from then on."
+        sure = 0.55 if chained else 0.65
+        thing, place = partial(spread.thing, event), partial(spread.place, event)
+        found += [
+            Finding("pushed", "thing that the object sets in motion", why, event.begun, last, sure, thing,
+                    will_move=True, movement="Without the object it would have stayed.", warning=_COINCIDENCE),
+            Finding("pushed", "place where that thing stood", why + " This is where it would still be.",
+                    event.begun, last, sure, place),
+        ]  # fmt: skip
+    return found
 
 
 def _carried(scene: _Scene, thing: Thing) -> list[Finding]:
     """It touches the object and moves whenever the object does: part of it, or carried until it is let go."""
     together = [seen for seen in thing.moved if seen.touching and seen.object_moves > 0.5]
     if len(together) < _LASTED or not _went_somewhere(thing.moved) or thing.moved[0].position > together[0].position:
+        return []
+    came = [seen for seen in thing.moved if not seen.touching and seen.position < together[0].position]
+    if len(came) >= _LASTED or not _goes_along(together):
         return []
     apart = [seen for seen in thing.moved if not seen.touching and seen.position > together[-1].position]
     mask = scene.thing(thing.key)
@@ -244,9 +262,38 @@ def _carried(scene: _Scene, thing: Thing) -> list[Finding]:
                         mask, belonging=True, warning="Whether what moves with the object is its own or only held "
                         "cannot be told from motion: it is removed with the object.")]  # fmt: skip
     why = "It moves together with the object while they touch, and by itself after."
+    path = _dropped(scene, thing, together[-1])
+    movement = "it would have fallen where it was first held." if path else "it would not be where it is."
     return [Finding("carried", "thing that the object carries", why, thing.sightings[0].position, last, 0.5, mask,
-                    will_move=True, movement="Without the object it would not be where it is.",
-                    warning="Where a carried thing would be without the object cannot be known.")]  # fmt: skip
+                    will_move=True, movement="Without the object " + movement, path=path,
+                    warning="Where a carried thing would be without the object cannot be known: at best that it falls "
+                    "from where it was first held to the height at which it came to rest.")]  # fmt: skip
+
+
+def _dropped(scene: _Scene, thing: Thing, release: Sighting) -> tuple[tuple[int, float, float], ...]:
+    """Straight down from where it was first held, as it fell when let go; empty where it did not come to rest."""
+    first, final = thing.sightings[0], thing.sightings[-1]
+    rested = [seen.position for seen in thing.moved][-1]
+    fell, down = final.steady[1] - release.steady[1], final.steady[1] - first.steady[1]
+    if rested >= scene.last - 1 or first.position > _LASTED or fell <= 0 or down <= 0:
+        return ()
+    frames = max(2, round((rested - release.position) * float(np.sqrt(down / fell))))
+    start = _started(thing)
+    path = []
+    for position in range(first.position, scene.last + 1):
+        share = min(1.0, (position - first.position) / frames)
+        path.append((position, *scene.placed(position, (start[0], start[1] + down * share**2))))
+    return tuple(path)
+
+
+def _started(thing: Thing) -> tuple[float, float]:
+    """Its middle where it was first seen, steady: reckoned back from when it was seen whole, as at first only its
+    leading edge is."""
+    whole = _WHOLE * float(np.median([seen.area for seen in thing.moved]))
+    seen = [each for each in thing.moved if each.area > whole][:_WITHIN]
+    velocity = _velocity(seen)
+    back = seen[0].position - thing.sightings[0].position
+    return seen[0].steady[0] - velocity[0] * back, seen[0].steady[1] - velocity[1] * back
 
 
 def _first_touch(thing: Thing) -> Sighting:
@@ -272,4 +319,4 @@ def _velocity(seen: list[Sighting]) -> tuple[float, float]:
     return float(slope[0]), float(slope[1])
 
 
-_RULES = (("shadow", _darkens), ("rests", _rests), ("collides", _collides), ("pushed", _pushed), ("carried", _carried))
+_RULES = (("shadow", _darkens), ("rests", _rests), ("collides", _collides), ("carried", _carried))

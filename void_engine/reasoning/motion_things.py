@@ -19,9 +19,9 @@ from void_engine.cleanplate.pixels import Box, Mask, Matrix
 from void_engine.reasoning.motion_measure import LONG_SIDE, Measure, Measures, mapped, warped, warped_mask
 from void_engine.segmentation.interface import Picture
 
-_SMALLEST = 0.0004  # of the frame: less is noise
+SMALLEST = 0.0004  # of the frame: less is noise
 _LARGEST = 0.3  # of the frame: more is the scene itself
-_REACH = 0.012  # of the long side: nearer is touching
+REACH = 0.012  # of the long side: nearer is touching
 _MOST = 24  # things followed at once
 _LOST = 2.5  # times its size: a blob that swells so much is another thing coming along
 _PATIENCE = 2  # frames without own motion for a thing that has not yet lasted
@@ -95,7 +95,7 @@ class _Follower:
         self.chain: list[Matrix] = []
         self.masks: dict[int, Mask] = {}
         self._size = size
-        self._reach = max(2, round(_REACH * max(size)))
+        self._reach = max(2, round(REACH * max(size)))
         self._object: tuple[float, float] | None = None
 
     def step(self, position: int, measure: Measure, before: Picture) -> None:
@@ -145,7 +145,7 @@ class _Follower:
 
     def _forget(self, position: int) -> None:
         """What moved for a moment only, and what shrank away."""
-        least = max(4.0, _SMALLEST * self._size[0] * self._size[1])
+        least = max(4.0, SMALLEST * self._size[0] * self._size[1])
         for key in list(self.masks):
             seen = self.things[key].sightings
             brief = len([each for each in seen if each.moving]) < 3
@@ -157,7 +157,7 @@ class _Follower:
         if not measure.primary.any():
             self._object = None
             return 0.0
-        here = _middle(measure.primary)
+        here = middle(measure.primary)
         before, self._object = self._object, here
         if before is None:
             return 0.0
@@ -167,7 +167,7 @@ class _Follower:
     def _sight(
         self, position: int, mask: Mask, measure: Measure, outside: Mask, moving: bool, object_moves: float
     ) -> Sighting:
-        place = _middle(mask)
+        place = middle(mask)
         area = int(mask.sum())
         touching = bool((pixels.grown(mask, self._reach) & measure.primary).any())
         return Sighting(
@@ -192,7 +192,7 @@ def box_of(mask: npt.NDArray[np.bool_]) -> Box:
     return int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1
 
 
-def _middle(mask: Mask) -> tuple[float, float]:
+def middle(mask: Mask) -> tuple[float, float]:
     ys, xs = np.nonzero(mask)
     return float(xs.mean()), float(ys.mean())
 
@@ -210,7 +210,7 @@ def _blobs(measure: Measure, object_moves: float) -> list[Mask]:
         opened = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
         for label in range(1, count):
-            if _SMALLEST * height * width <= stats[label, cv2.CC_STAT_AREA] <= _LARGEST * height * width:
+            if SMALLEST * height * width <= stats[label, cv2.CC_STAT_AREA] <= _LARGEST * height * width:
                 found.append((int(stats[label, cv2.CC_STAT_AREA]), label, np.asarray(labels == label)))
     found.sort(key=lambda each: (-each[0], each[1]))
     return [blob for _, _, blob in found[:_MOST]]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from void_engine.arrays import read_array, write_array
-from void_engine.colour import display
+from void_engine.colour.shaper import Shaper
 from void_engine.interface import Clip
 from void_engine.segmentation.interface import Picture
 
@@ -20,9 +20,10 @@ _HELD = 8  # proxies in memory
 
 
 class ClipPictures:
-    def __init__(self, clip: Clip, folder: Path) -> None:
+    def __init__(self, clip: Clip, folder: Path, shaper: Shaper | None = None) -> None:
         """``folder`` takes the small copies."""
         self._clip = clip
+        self._shaper = shaper or Shaper()
         self._folder = folder
         self._held: OrderedDict[tuple[int, int], Picture] = OrderedDict()
 
@@ -34,9 +35,8 @@ class ClipPictures:
         return self._clip.canvas.height, self._clip.canvas.width
 
     def rgb(self, position: int) -> Picture:
-        codes: Picture = (display.to_display(self._clip.plate(position)) * np.float32(255) + np.float32(0.5)).astype(
-            np.uint8
-        )
+        shown = self._shaper.to_display(self._clip.plate(position))
+        codes: Picture = (shown * np.float32(255) + np.float32(0.5)).astype(np.uint8)
         return codes
 
     def proxy(self, position: int, long_side: int) -> Picture:

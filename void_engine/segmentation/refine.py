@@ -16,13 +16,14 @@ from void_engine.segmentation.interface import Matte, Picture
 
 _EPSILON = 1e-3  # of colours from 0 to 1: what varies less is flat
 _RADIUS = 4  # proxy pixels of the filter's window
+_NONE = 0.25  # of the filter's answer: less is texture of the surroundings, not the object
 _BAND = 2.0  # proxy pixels to each side of the edge that may become soft
 
 Planes = npt.NDArray[np.float32]
 
 
-def to_plate(plate: Picture, small: Picture, matte: Matte) -> Matte:
-    """``small`` is the proxy and ``matte`` lies on it."""
+def to_plate(plate: Picture, small: Picture, matte: Matte, half: float = 0.5) -> Matte:
+    """``small`` is the proxy and ``matte`` lies on it. ``half``: the cover, over 0.25, that becomes 0.5."""
     full = np.zeros(plate.shape[:2], np.float32)
     rows, columns = np.flatnonzero(matte.max(axis=1) > 0.004), np.flatnonzero(matte.max(axis=0) > 0.004)
     if not rows.size:
@@ -40,8 +41,8 @@ def to_plate(plate: Picture, small: Picture, matte: Matte) -> Matte:
     answer = _up(coefficients[3], size)
     for channel in range(3):
         answer += _up(coefficients[channel], size) * (guide[..., channel] * np.float32(1 / 255))
-    # The filter's slope is a little flat: steeper around one half, soft where hair or blur make it so.
-    answer = np.clip((answer - 0.5) * np.float32(2.0) + 0.5, 0.0, 1.0)
+    # The filter's slope is a little flat: steeper around ``half``, soft where hair or blur make it so.
+    answer = np.clip((answer - np.float32(_NONE)) * np.float32(0.5 / (half - _NONE)), 0.0, 1.0)
     near = _up(band, size)
     full[top:bottom, left:right] = answer * near + np.clip(_up(part, size), 0.0, 1.0) * (1 - near)
     full[full < 0.03] = 0.0

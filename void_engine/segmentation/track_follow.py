@@ -17,13 +17,19 @@ from void_engine.diffusion.flow import DisFlow
 from void_engine.segmentation import refine, track_colours, track_region
 from void_engine.segmentation.interface import Matte, Picture
 from void_engine.segmentation.track_colours import Plane
+from void_engine.segmentation.track_light import Light
 from void_engine.segmentation.track_prompt import Mask
+from void_engine.segmentation.track_search import Bins, Look, bins_of
+from void_engine.segmentation.track_shape import Shape
 
 Flow = npt.NDArray[np.float32]
 _SAME = 14.0  # codes of 8 bits that a carried colour may differ by and still be the same
+_RIM = np.float32(0.05)  # weight of pixels that mix with what is behind them
 _GONE = 0.4  # likeness of colours below which what was carried is not the object
-_FOUND = 0.6  # and from which on something found is
+_LEAST = 0.01  # and share of its area
 _LEAST_FLOW = 16  # pixels: DIS needs that many a side
+_UNSEEN = 0.05  # confidence that it is not there
+_FOUND_AGAIN = 0.6  # of what a look-alike deserves
 
 
 @dataclass(frozen=True)
@@ -32,83 +38,98 @@ class Step:
     confidence: float
 
 
+@dataclass(frozen=True)
+class _View:
+    """A new frame. ``back``: its flow to the last one; ``agreed``: 1 where the way there and back agree."""
+
+    picture: Picture
+    bins: Bins
+    back: Flow
+    agreed: Plane
+
+
 class Follower:
     """From one prompted frame outwards; `step` is given the frames in turn."""
 
     def __init__(self, picture: Picture, matte: Matte) -> None:
         self._anchor, self._anchor_matte = picture, matte
         solid = matte > 0.5
-        self._area = int(np.count_nonzero(solid))
-        self._whole = bool((_body(solid) | ~solid).all())
-        bins = track_colours.codes(track_colours.lab(picture))
-        self._inside = track_colours.histogram(bins, solid)
-        self._outside = track_colours.histogram(bins, ~solid)
-        self._last, self._matte = picture, matte
+        self._whole = bool((_body(solid, None) | ~solid).all())
+        self._look, self._shape, self._light = Look(picture, matte), Shape(solid), Light()
+        self._raw, self._last, self._matte = picture, picture, matte
         self._flow: Flow = np.zeros((*matte.shape, 2), np.float32)  # from the last frame to the anchor
         self._anchored = True  # whether that flow means anything: not after a loss
         self._lost = False
+        self._known: Plane = np.zeros(matte.shape, np.float32)  # 1 where, at the last loss, something else was
         self._dis = DisFlow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._confidence = 1.0
 
     def step(self, picture: Picture) -> Step:
         """The next frame's matte."""
-        back, agreed = self._motion(picture)
-        self._flow = back + _carried(self._flow, back)
-        bins = track_colours.codes(track_colours.lab(picture))
-        if self._lost:
-            answer = self._search(picture, bins)
-        else:
-            answer = self._follow(picture, bins, back, agreed)
-        self._last, self._matte = picture, answer.matte
+        view = self._seen(picture)
+        self._flow = view.back + _carried(self._flow, view.back)
+        self._known = self._still(self._known, view)
+        answer = None if self._lost else self._followed(view)
+        if answer is None:
+            self._lose(view)
+            answer = self._found_again(view)
+        self._raw, self._last, self._matte = picture, view.picture, answer.matte
         return answer
 
-    def _motion(self, picture: Picture) -> tuple[Flow, Plane]:
-        """Flow from ``picture`` to the last frame, and 1 where the way there and back agree."""
+    def _seen(self, picture: Picture) -> _View:
         if min(picture.shape[:2]) < _LEAST_FLOW:
-            return np.zeros((*picture.shape[:2], 2), np.float32), np.ones(picture.shape[:2], np.float32)
-        back, there = self._dis(picture, self._last), self._dis(self._last, picture)
+            shape = picture.shape[:2]
+            return _View(picture, bins_of(picture), np.zeros((*shape, 2), np.float32), np.ones(shape, np.float32))
+        back, there = self._dis(picture, self._raw), self._dis(self._raw, picture)
         error = np.linalg.norm(back + _carried(there, back), axis=2)
-        return back, np.exp(-((error / 1.5) ** 2)).astype(np.float32)
+        agreed = np.exp(-((error / 1.5) ** 2)).astype(np.float32)
+        relit = self._light.undone(picture, _carried(self._last.astype(np.float32), back), agreed)
+        return _View(relit, bins_of(relit), back, agreed)
 
-    def _follow(self, picture: Picture, bins: npt.NDArray[np.int32], back: Flow, agreed: Plane) -> Step:
-        carried = _carried(self._matte, back)
-        trust = self._trust(picture)
-        prior = carried + (_carried(self._anchor_matte, self._flow) - carried) * trust
-        solid = prior > 0.5
-        if not solid.any():
-            return self._nothing()
-        fresh = self._recut(picture, bins, prior, trust)
+    def _followed(self, view: _View) -> Step | None:
+        """None where what was carried here is not the object."""
+        carried = _carried(self._matte, view.back)
+        said, trust = self._said_by_anchor(view, carried > 0.5)
+        prior = carried + (said - carried) * trust
+        if not (prior > 0.5).any():
+            return None
+        fresh = self._recut(view, prior, trust)
         matte = (fresh + (prior - fresh) * trust).astype(np.float32)
-        if not self._anchored:
-            matte = self._joined(picture, bins, matte)
+        matte = self._joined(view, matte)
         if self._whole:
-            matte = matte * _body(matte > 0.5)
+            matte = matte * _body(matte > 0.5, self._shape.place)
         solid = matte > 0.5
-        area = int(np.count_nonzero(solid))
-        colours = track_colours.histogram(bins, solid)
-        likeness = track_colours.alike(colours, self._inside) if area else 0.0
-        if likeness < _GONE or area < max(1, 0.01 * self._area):
-            return self._nothing()
-        return Step(matte, self._sure(matte, agreed, likeness, area))
+        area, likeness = int(np.count_nonzero(solid)), self._look.likeness(view.bins, solid)
+        if likeness < _GONE or area < max(1, _LEAST * self._look.area):
+            return None
+        grown = min(area, self._look.area) / max(area, self._look.area)
+        steady = float(view.agreed[solid].mean())
+        self._look.learn(view.bins, solid, steady)
+        return Step(matte, float(np.clip(likeness * (0.4 + 0.6 * steady) * (0.5 + 0.5 * grown), 0.0, 1.0)))
 
-    def _trust(self, picture: Picture) -> Plane:
-        """1 where the anchor's picture, carried here, looks as this frame does."""
+    def _said_by_anchor(self, view: _View, solid: Mask) -> tuple[Matte, Plane]:
+        """Its matte, carried here, and 1 where its picture, carried here, looks as this frame does."""
+        said, trust = self._by_flow(view.picture, self._flow)
         if not self._anchored:
-            return np.zeros(picture.shape[:2], np.float32)
-        carried = _carried(self._anchor.astype(np.float32), self._flow)
-        differs = np.abs(cv2.GaussianBlur(carried - picture.astype(np.float32), (0, 0), 1.0)).max(axis=2)
-        # The worst nearby counts: an occluder's edge is not the object's.
-        differs = cv2.GaussianBlur(cv2.dilate(differs, np.ones((5, 5), np.uint8)), (0, 0), 1.5)
-        return np.asarray(np.exp(-((differs / _SAME) ** 4)), np.float32)
+            return said, np.zeros_like(trust)
+        # The flow of a thin part is that of what moves behind it: there the body's own motion may say more.
+        by_body, sure = self._by_flow(view.picture, _of_body(self._flow, solid * view.agreed))
+        thin = (sure > trust) & (by_body > 0.5)
+        return np.where(thin, by_body, said), np.where(thin, sure, trust)
 
-    def _recut(self, picture: Picture, bins: npt.NDArray[np.int32], prior: Matte, trust: Plane) -> Matte:
+    def _by_flow(self, picture: Picture, flow: Flow) -> tuple[Matte, Plane]:
+        matte, carried = _carried(self._anchor_matte, flow), _carried(self._anchor.astype(np.float32), flow)
+        solid = matte > 0.5
+        # What changes behind a thin part does not count against it.
+        return matte, np.where(solid, _same(carried, picture, solid), _same(carried, picture))
+
+    def _recut(self, view: _View, prior: Matte, trust: Plane) -> Matte:
         """``prior`` cut anew near its edge where the anchor says nothing; what lies deep inside or far off stays."""
         solid = prior > 0.5
         near = 3.0 + 0.05 * float(np.count_nonzero(solid)) ** 0.5
         inner = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
         outer = cv2.distanceTransform((~solid).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
         band = (inner <= near) & (outer <= near)
-        likely = self._likely(bins, solid, near)
+        likely = self._look.likely(view.bins, 2.0, track_colours.ring(solid, 4 * near))
         covered = solid & (trust < 0.3) & (likely < -1.0)
         if not ((band & (trust < 0.7)).any() or covered.any()):
             return prior
@@ -117,71 +138,93 @@ class Follower:
         marks[covered] = cv2.GC_PR_BGD
         if not (marks == cv2.GC_FGD).any():
             marks[solid & (inner >= 0.7 * float(inner.max()))] = cv2.GC_FGD
-        cut = track_region.grab(picture, marks, 1, 400)
+        cut = track_region.grab(view.picture, marks, 1, 400)
         if cut is None or not cut.any():
             return prior
         if np.count_nonzero(cut) < 0.3 * np.count_nonzero(solid) and not covered.any():
             return prior
-        return refine.filtered(picture, _tidied(cut, solid, near).astype(np.float32))
+        return refine.filtered(view.picture, _tidied(cut, solid, near).astype(np.float32))
 
-    def _likely(self, bins: npt.NDArray[np.int32], solid: Mask, near: float) -> Plane:
-        around = track_colours.ring(solid, 4 * near)
-        outside = (self._outside + track_colours.histogram(bins, around)) * np.float32(0.5)
-        return np.asarray(cv2.GaussianBlur(track_colours.ratio(bins, self._inside, outside), (0, 0), 2.0), np.float32)
-
-    def _sure(self, matte: Matte, agreed: Plane, likeness: float, area: int) -> float:
+    def _joined(self, view: _View, matte: Matte) -> Matte:
+        """With what of the object came out from behind something, or into the picture, since the last frame."""
         solid = matte > 0.5
-        steady = float(agreed[solid].mean())
-        grown = min(area, self._area) / max(area, self._area, 1)
-        self._confidence = float(np.clip(likeness * (0.4 + 0.6 * steady) * (0.5 + 0.5 * grown), 0.0, 1.0))
-        return self._confidence
-
-    def _joined(self, picture: Picture, bins: npt.NDArray[np.int32], matte: Matte) -> Matte:
-        """After a loss what was found may be but a part of what comes in: what of its colours touches it joins."""
-        solid = matte > 0.5
-        found = self._candidate(picture, bins)
-        if found is None or not (found & solid).any() or np.count_nonzero(found) < np.count_nonzero(solid):
+        was_hidden = self._shape.hidden
+        self._shape.move(solid, view.back)
+        more = np.zeros_like(solid)
+        if self._shape.hidden:
+            if not was_hidden:
+                self._remember(view)
+            more = self._shape.completed(solid, (self._look.likely(view.bins, 1.5) > 0.7) & (self._known < 0.5))
+        if not self._anchored:
+            found = self._look.found(view.bins, self._known)
+            if found is not None and (found & solid).any() and np.count_nonzero(found) > np.count_nonzero(solid):
+                more = more | found
+        if not (more & ~solid).any():
             return matte
-        return np.maximum(matte, refine.filtered(picture, found.astype(np.float32)))
+        return np.maximum(matte, refine.filtered(view.picture, (more | solid).astype(np.float32)))
 
-    def _nothing(self) -> Step:
+    def _lose(self, view: _View) -> None:
+        if not self._lost:
+            self._remember(view)
         self._lost, self._anchored = True, False
-        return Step(np.zeros_like(self._matte), 0.05)
 
-    def _search(self, picture: Picture, bins: npt.NDArray[np.int32]) -> Step:
+    def _remember(self, view: _View) -> None:
+        """What was beside the object in the last frame, and is still there, is something else."""
+        beside = cv2.dilate((self._matte > 0.05).astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+        self._known = self._still(beside.astype(np.float32), view)
+
+    def _still(self, known: Plane, view: _View) -> Plane:
+        """What was known to be something else, and still looks as it did."""
+        if not known.any():
+            return known
+        same = _same(_carried(self._last.astype(np.float32), view.back), view.picture)
+        return np.asarray(np.minimum(_carried(known, view.back), (same > 0.5).astype(np.float32)))
+
+    def _found_again(self, view: _View) -> Step:
         """Looks for the object's colours anywhere; nothing where no part is alike enough."""
-        found = self._candidate(picture, bins)
+        found = self._look.found(view.bins, self._known)
         if found is None:
-            return Step(np.zeros_like(self._matte), 0.05)
+            return Step(np.zeros_like(self._matte), _UNSEEN)
         self._lost = False
-        matte = refine.filtered(picture, found.astype(np.float32))
-        likeness = track_colours.alike(track_colours.histogram(bins, found), self._inside)
-        return Step(matte, 0.6 * likeness)
-
-    def _candidate(self, picture: Picture, bins: npt.NDArray[np.int32]) -> Mask | None:
-        likely = cv2.GaussianBlur(track_colours.ratio(bins, self._inside, self._outside), (0, 0), 1.5)
-        _, labels, stats, _ = cv2.connectedComponentsWithStats((likely > 0.7).astype(np.uint8), connectivity=8)
-        best: tuple[float, Mask] | None = None
-        for label in np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:4] + 1:
-            mask = track_region.filled(labels == label)
-            x, y, wide, tall = (int(v) for v in stats[label, :4])
-            at_edge = x == 0 or y == 0 or x + wide == mask.shape[1] or y + tall == mask.shape[0]
-            share = int(np.count_nonzero(mask)) / max(1, self._area)
-            if not (0.05 if at_edge else 0.3) <= share <= 2.0:
-                continue
-            like = track_colours.alike(track_colours.histogram(bins, mask), self._inside)
-            if like >= _FOUND and (best is None or like > best[0]):
-                best = (like, mask)
-        return best[1] if best is not None else None
+        matte = refine.filtered(view.picture, found.astype(np.float32))
+        self._shape = Shape(found)
+        return Step(matte, _FOUND_AGAIN * self._look.likeness(view.bins, found))
 
 
-def _body(solid: Mask) -> Mask:
-    """All but what has come off a body and is small beside it: what lay in a glass and was taken out of it."""
+def _of_body(flow: Flow, weight: Plane) -> Flow:
+    """The flow of the weighted pixels, smooth, and everywhere."""
+    reach = 3.0 + 0.15 * float(weight.sum()) ** 0.5
+    total = cv2.GaussianBlur(weight, (0, 0), reach) + np.float32(1e-6)
+    return np.asarray(cv2.GaussianBlur(flow * weight[..., None], (0, 0), reach) / total[..., None], np.float32)
+
+
+def _same(carried: npt.NDArray[np.float32], picture: Picture, within: Mask | None = None) -> Plane:
+    """1 where the two look the same; ``within``: the only pixels that are looked at, those on its rim hardly."""
+    error = carried - picture.astype(np.float32)
+    if within is None:
+        differs = np.abs(cv2.GaussianBlur(error, (0, 0), 1.0)).max(axis=2)
+    else:
+        weight = cv2.erode(within.astype(np.float32), np.ones((3, 3), np.uint8)) + _RIM * within
+        total = cv2.GaussianBlur(weight, (0, 0), 1.0) + np.float32(1e-6)
+        differs = np.abs(cv2.GaussianBlur(error * weight[..., None], (0, 0), 1.0)).max(axis=2) / total * within
+    # The worst nearby counts: an occluder's edge is not the object's.
+    worst = cv2.GaussianBlur(cv2.dilate(differs, np.ones((5, 5), np.uint8)), (0, 0), 1.5)
+    return np.asarray(np.exp(-((worst / _SAME) ** 4)), np.float32)
+
+
+def _body(solid: Mask, place: Mask | None) -> Mask:
+    """All but what has come off a body and is small beside it: what lay in a glass and was taken out of it.
+
+    ``place``: where the whole body is, of which a part is hidden: what is in it may be apart.
+    """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(solid.astype(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     if areas.size < 2:
         return np.ones_like(solid)
-    off = np.isin(labels, np.flatnonzero(areas < 0.25 * areas.max()) + 1)
+    small = areas < 0.25 * areas.max()
+    if place is not None:
+        small = (areas < areas.max()) & (np.bincount(labels[place], minlength=areas.size + 1)[1:] < 0.5 * areas)
+    off = np.isin(labels, np.flatnonzero(small) + 1)
     grown = cv2.dilate(off.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(np.bool_)
     return np.asarray(~grown | (solid & ~off))
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from void_engine.segmentation import track_colours
+from void_engine.segmentation.interface import Picture
 from void_engine.segmentation.track_colours import Plane
 from void_engine.segmentation.track_prompt import Mask
 
@@ -25,6 +27,12 @@ _LARGEST = 0.5  # of the region's area, a part
 _OUTLINE = 0.5  # mean strength of the edges along a part's own outline
 
 _ALIKE = 0.75  # and beside that of the edge between it and the region
+
+_THIN = 0.35  # of the root of the region's area: the widest a spike may be
+_STANDS_OUT = 3.0  # times as much as what surrounds the region does by itself
+_LEAST_CODES = 12  # of 8 bits, that it must differ by
+_LENGTH = 1.2  # of the root of its own area: how far a spike must stand off
+_SPIKE = 0.15  # of the region's area, the largest
 
 _ODD = 0.01  # how much less of its convex hull the region may fill with a part than without
 
@@ -58,6 +66,49 @@ def grown_to_edges(mask: Mask, edges: Plane, forbidden: Mask) -> Mask:
     return np.asarray(cv2.morphologyEx(grown.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0)
 
 
+def with_spikes(picture: Picture, mask: Mask, edges: Plane, forbidden: Mask) -> Mask:
+    """With what is thin, stands off from the region where its outline leads, and ends: a spire.
+
+    Too thin for a cut, and of other colours, perhaps; but it differs from what is on both sides of it. A cable or the
+    horizon goes on beyond the reach and is left; so is everything before surroundings that are as lively.
+    """
+    root = float(np.count_nonzero(mask)) ** 0.5
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size < 4 or columns.size < 4:
+        return mask
+    reach = _REACH * max(int(np.ptp(rows)), int(np.ptp(columns)))
+    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    stands_out = _differs_from_both_sides(picture, int(np.clip(_THIN * root, 5, 31)) | 1)
+    least = max(_LEAST_CODES, _STANDS_OUT * float(np.median(stands_out[(away > 0) & (away <= 0.5 * root)])))
+    bold = (stands_out > least) & ~mask & ~forbidden
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(bold.astype(np.uint8), connectivity=8)
+    crest = cv2.dilate(edges, np.ones((3, 3), np.uint8))
+    grown = mask.copy()
+    for label in np.setdiff1d(labels[(away > 0) & (away <= 1.5)], 0):
+        part, area = labels == label, float(stats[label, cv2.CC_STAT_AREA])
+        x, y, wide, tall = (int(v) for v in stats[label, :4])
+        goes_on = x == 0 or y == 0 or x + wide == mask.shape[1] or y + tall == mask.shape[0]
+        far = float(away[part].max())
+        if goes_on or far >= reach or far < max(3.0, _LENGTH * area**0.5) or area > _SPIKE * root * root:
+            continue
+        if _fullness(mask | part) < _fullness(mask) - _ODD:
+            continue
+        rim = (cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~part & ~mask
+        if rim.any() and float(crest[rim].mean()) >= _OUTLINE:
+            grown |= part
+    return grown
+
+
+def _differs_from_both_sides(picture: Picture, width: int) -> Picture:
+    """By how many codes a thing no wider than ``width`` differs, lighter or darker or of another colour."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
+    most = np.zeros(picture.shape[:2], np.uint8)
+    for channel in cv2.split(track_colours.lab(picture)):
+        for hat in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
+            most = np.maximum(most, cv2.morphologyEx(channel, hat, disc))
+    return most
+
+
 def _kept(core: Mask, parts: Mask, sea: Mask, steep: Plane) -> Mask:
     square = np.ones((3, 3), np.uint8)
     small = cv2.morphologyEx(parts.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))  # no whiskers
@@ -72,7 +123,7 @@ def _kept(core: Mask, parts: Mask, sea: Mask, steep: Plane) -> Mask:
         outline, seam = around & ~near, around & core  # near the core its own edge would count
         if (part & shore).any() or not seam.any() or not outline.any() or part.sum() > _LARGEST * core.sum():
             continue
-        if _fullness(core | part) < _fullness(core) - _ODD:
+        if _fullness(core | kept | part) < _fullness(core) - _ODD:
             continue
         if float(crest[outline].mean()) >= max(_OUTLINE, _ALIKE * float(crest[seam].mean())):
             kept |= part

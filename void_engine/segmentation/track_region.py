@@ -94,7 +94,8 @@ def _of_clicks(picture: Picture, seeds: Seeds) -> Mask:
         return _disc(seeds)
     best = max(range(len(found)), key=lambda i: _judged(found, i, edges, bins))
     forbidden = distance(seeds.negative, seeds.shape) <= 2.0
-    return track_outline.grown_to_edges(_agreed(found, best), edges, forbidden)
+    whole = track_outline.grown_to_edges(_agreed(found, best), edges, forbidden)
+    return track_outline.with_spikes(picture, whole, edges, forbidden)
 
 
 def _agreed(found: list[Candidate], best: int) -> Mask:

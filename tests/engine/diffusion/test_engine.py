@@ -13,7 +13,6 @@ from helpers.memory_clip import CountingClip, MemoryClip, MemoryContext, MemoryF
 from helpers.tiny_void import TinyModel
 from void_client.errors import Cancelled, EngineUnavailable, JobError
 
-from void_engine.colour import display
 from void_engine.diffusion.engine import VoidEngine
 from void_engine.diffusion.options import read_options
 from void_engine.interface import GenerateRequest, Host
@@ -56,7 +55,7 @@ def test_frames_with_a_hole_are_written_at_the_plates_size_and_others_are_not(en
     plates = clip()
     out, facts = run(engine, plates, tmp_path / "scratch")
     assert sorted(out.frames) == [1, 2, 3, 4, 5]
-    assert facts["model_size"] == [48, 32]
+    assert facts["regions"][0]["model_size"] == [48, 32]
     assert all(frame.shape == (64, 96, 3) for frame in out.frames.values())
 
 
@@ -75,7 +74,7 @@ def test_pass_2_follows_pass_1(engine, whole, tmp_path):
     two, facts = run(engine, plates, tmp_path / "two", passes=2)
     assert not np.array_equal(one.frames[1], two.frames[1])
     assert np.array_equal(whole.frames[1], two.frames[1])
-    assert facts["notes"] == []  # it had the motion
+    assert facts["regions"][0]["notes"] == []  # it had the motion
 
 
 def test_a_draft_is_one_pass_of_few_steps_at_half_the_size():
@@ -201,21 +200,7 @@ def test_the_engines_name_and_options_cost_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-# --- colour and masks
-
-
-def test_light_comes_home_from_the_display():
-    light = np.concatenate([np.linspace(0, 1, 2001), np.geomspace(1, 64, 2001)]).astype(np.float32)
-    there = display.to_display(light)
-    assert (np.diff(there) >= 0).all()
-    assert there[0] == 0
-    assert there[-1] == pytest.approx(1)
-    assert display.to_light(there) == pytest.approx(light, rel=2e-4, abs=2e-6)
-
-
-def test_light_outside_the_display_is_held():
-    assert display.to_display(np.array([-3.0, 100.0, 3e38], np.float32)) == pytest.approx([0.0, 1.0, 1.0])
-    assert np.isfinite(display.to_light(np.array([-1.0, 0.0, 1.0, 2.0], np.float32))).all()
+# --- masks
 
 
 def test_shrinking_a_quadmask_makes_up_no_level_and_keeps_thin_things():
@@ -234,3 +219,51 @@ def test_overlap_and_affected_keep_their_rank_when_a_quadmask_shrinks():
     mask[:16, :16] = 0
     small = resized(mask, (16, 16))
     assert [small[1, 1], small[6, 1], small[12, 1], small[12, 12]] == [0, 63, 127, 255]
+
+
+# --- crops
+
+
+def two_holes() -> MemoryClip:
+    rng = np.random.default_rng(8)
+    base = rng.random((40, 60, 3)).astype(np.float32).repeat(8, 0).repeat(8, 1)
+    masks = np.full((5, 320, 480), 255, np.uint8)
+    masks[:, 20:40, 20:50] = 0
+    masks[:, 280:300, 430:460] = 0
+    return MemoryClip([base] * 5, list(masks))
+
+
+def test_holes_far_apart_are_generated_apart_and_both_are_written(engine, tmp_path):
+    plates = two_holes()
+    out, facts = run(engine, plates, tmp_path / "s")
+    assert [each["model_size"] for each in facts["regions"]] == [[48, 32]] * 2
+    assert facts["regions"][0]["crop"] != facts["regions"][1]["crop"]
+    assert all(each["crop"][2] < 200 for each in facts["regions"])
+    for frame in out.frames.values():
+        assert frame[20:40, 20:50].any()
+        assert frame[280:300, 430:460].any()
+
+
+def test_without_crops_the_whole_picture_is_seen(engine, tmp_path):
+    _, facts = run(engine, two_holes(), tmp_path / "s", crop=False)
+    assert [each["crop"] for each in facts["regions"]] == [[0, 0, 480, 320]]
+
+
+@pytest.mark.parametrize("cancel_at", [1100, 1990])
+def test_a_cancel_between_regions_goes_on_with_the_same_bits(engine, tmp_path, cancel_at):
+    plates = two_holes()
+    straight, _ = run(engine, plates, tmp_path / "straight")
+    out = MemoryFrames(plates)
+    with pytest.raises(Cancelled):
+        engine.generate(plates, request(), out, MemoryContext(tmp_path / "cut", cancel_at=cancel_at))
+    engine.generate(plates, request(), out, MemoryContext(tmp_path / "cut"))
+    assert all(np.array_equal(out.frames[position], frame) for position, frame in straight.frames.items())
+
+
+def test_a_squeezed_crop_may_take_more_area():
+    options = read_options({"area": 4.0})
+    assert options.enlarged((384, 672), 3.0) == (768, 1344)
+    assert options.enlarged((384, 672), 1.5) == (576, 1008)
+    assert options.enlarged((384, 672), 1.0) == (384, 672)
+    assert read_options({}).enlarged((384, 672), 3.0) == (384, 672)
+    assert read_options({"area": 4.0, "height": 64, "width": 64}).enlarged((64, 64), 3.0) == (64, 64)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.memory_clip import CountingClip
 
-from void_engine.colour import display
+from void_engine.colour.shaper import Shaper
 from void_engine.segmentation import ClipPictures
 from void_engine.segmentation.pictures import proxy_size
 
@@ -24,7 +24,7 @@ def test_pictures_are_display_referred_codes_of_the_canvas(tmp_path: Path) -> No
     assert pictures.size == (40, 60)
     codes = pictures.rgb(5)
     assert codes.dtype == np.uint8
-    assert codes[0, 0, 0] == round(float(display.to_display(np.float32(0.5))) * 255)
+    assert codes[0, 0, 0] == round(float(Shaper().to_display(np.array([0.5], np.float32))[0]) * 255)
 
 
 def test_a_proxy_is_made_once_and_kept_on_disk(tmp_path: Path) -> None:

@@ -8,59 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers.memory_pictures import MemoryMattes, MemoryPictures, overlap
 from void_client.errors import Cancelled, JobError
 
 from void_engine.segmentation import Box, Click, Prompt
-from void_engine.segmentation.interface import Matte, Picture
-from void_engine.segmentation.pictures import shrink
+from void_engine.segmentation.interface import Picture
 from void_engine.segmentation.track import TrackSegmenter
 
 Truth = npt.NDArray[np.bool_]
-
-
-class Clip:
-    """Pictures in memory, which counts what is decoded at the canvas's size."""
-
-    def __init__(self, frames: list[Picture]) -> None:
-        self.frames = frames
-        self.decoded: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.frames[0].shape[0], self.frames[0].shape[1]
-
-    def rgb(self, position: int) -> Picture:
-        self.decoded.append(position)
-        return self.frames[position]
-
-    def proxy(self, position: int, long_side: int) -> Picture:
-        return shrink(self.frames[position], long_side)
-
-
-class Store:
-    def __init__(self) -> None:
-        self.mattes: dict[tuple[str, int], Matte] = {}
-        self.sure: dict[tuple[str, int], float] = {}
-
-    def has(self, name: str, position: int) -> bool:
-        return (name, position) in self.mattes
-
-    def write(self, name: str, position: int, matte: Matte, confidence: float) -> None:
-        assert matte.dtype == np.float32
-        assert np.isfinite(matte).all()
-        assert 0.0 <= matte.min() <= matte.max() <= 1.0
-        assert 0.0 <= confidence <= 1.0
-        assert not self.has(name, position)
-        self.mattes[name, position], self.sure[name, position] = matte, confidence
-
-    def read(self, name: str, position: int) -> Matte:
-        return self.mattes[name, position]
-
-    def confidence(self, name: str, position: int) -> float:
-        return self.sure[name, position]
 
 
 def ground(height: int, width: int, seed: int = 1) -> Picture:
@@ -80,23 +35,18 @@ def disc(frame: Picture, x: float, y: float, radius: float, colour: tuple[int, i
     return mask
 
 
-def rolling(count: int = 9, height: int = 120, width: int = 160) -> tuple[Clip, list[Truth]]:
+def rolling(count: int = 9, height: int = 120, width: int = 160) -> tuple[MemoryPictures, list[Truth]]:
     """An orange disc that crosses a still ground."""
     frames, truths = [], []
     for index in range(count):
         frame = ground(height, width)
         truths.append(disc(frame, 40 + 9 * index, 60 + 2 * index, 20, (220, 120, 30)))
         frames.append(frame)
-    return Clip(frames), truths
+    return MemoryPictures(frames), truths
 
 
-def overlap(matte: Matte, truth: Truth) -> float:
-    seen = matte > 0.5
-    return float((seen & truth).sum() / max(1, (seen | truth).sum()))
-
-
-def run(clip: Clip, *prompts: Prompt, store: Store | None = None) -> Store:
-    store = store or Store()
+def run(clip: MemoryPictures, *prompts: Prompt, store: MemoryMattes | None = None) -> MemoryMattes:
+    store = store or MemoryMattes()
     TrackSegmenter().segment(clip, prompts, store, lambda done, of, note: None)
     return store
 
@@ -129,7 +79,7 @@ def test_one_click_is_neither_nothing_nor_everything() -> None:
     random = np.random.default_rng(3)
     noise = random.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     for frame in (noise, np.full((60, 80, 3), 128, np.uint8), ground(60, 80)):
-        matte = run(Clip([frame]), Prompt("thing", (click(0, 41, 22),))).read("thing", 0)
+        matte = run(MemoryPictures([frame]), Prompt("thing", (click(0, 41, 22),))).read("thing", 0)
         assert matte[22, 41] == 1.0
         assert 0 < (matte > 0.5).mean() < 0.7
 
@@ -138,7 +88,7 @@ def test_a_negative_click_is_never_in_the_matte_and_takes_what_is_near() -> None
     frame = ground(120, 160)
     left = disc(frame, 55, 60, 22, (220, 120, 30))
     right = disc(frame, 98, 60, 22, (210, 110, 40))
-    clip = Clip([frame, frame.copy()])
+    clip = MemoryPictures([frame, frame.copy()])
     both = run(clip, Prompt("one", (click(0, 55, 60),))).read("one", 0)
     store = run(clip, Prompt("one", (click(0, 55, 60), click(0, 98, 60, False))))
     matte = store.read("one", 0)
@@ -160,7 +110,7 @@ def test_a_later_negative_click_corrects_what_was_carried() -> None:
 def test_two_clicks_far_apart_are_one_object() -> None:
     frame = ground(120, 160)
     one, other = disc(frame, 40, 60, 16, (220, 120, 30)), disc(frame, 115, 60, 16, (220, 120, 30))
-    matte = run(Clip([frame]), Prompt("both", (click(0, 40, 60), click(0, 115, 60)))).read("both", 0)
+    matte = run(MemoryPictures([frame]), Prompt("both", (click(0, 40, 60), click(0, 115, 60)))).read("both", 0)
     assert overlap(matte, one | other) > 0.8
 
 
@@ -171,9 +121,9 @@ def test_several_objects_keep_to_themselves() -> None:
         truths.append((disc(frame, 40 + 4 * index, 40, 18, (220, 120, 30)), disc(frame, 110, 80, 18, (40, 200, 60))))
         frames.append(frame)
     steps: list[tuple[int, int]] = []
-    store = Store()
+    store = MemoryMattes()
     prompts = Prompt("a", (click(0, 40, 40),)), Prompt("b", (click(3, 110, 80),))
-    TrackSegmenter().segment(Clip(frames), prompts, store, lambda done, of, note: steps.append((done, of)))
+    TrackSegmenter().segment(MemoryPictures(frames), prompts, store, lambda done, of, note: steps.append((done, of)))
     for index, (one, other) in enumerate(truths):
         assert overlap(store.read("a", index), one) > 0.9
         assert overlap(store.read("b", index), other) > 0.9
@@ -187,7 +137,7 @@ def test_what_leaves_the_picture_is_gone_and_found_when_it_returns() -> None:
         frame = ground(100, 140)
         truths.append(disc(frame, x, 50, 20, (220, 120, 30)))
         frames.append(frame)
-    store = run(Clip(frames), Prompt("ball", (click(0, 60, 50),)))
+    store = run(MemoryPictures(frames), Prompt("ball", (click(0, 60, 50),)))
     for gone in (4, 5):
         assert not (store.read("ball", gone) > 0.5).any()
         assert store.confidence("ball", gone) < 0.2
@@ -231,7 +181,7 @@ def test_a_cancelled_run_goes_on_where_it_was_and_gives_the_same_bits() -> None:
     clip, _ = rolling(6)
     prompt = Prompt("ball", (click(0, 40, 60), click(5, 85, 70)))
     whole = run(clip, prompt)
-    store = Store()
+    store = MemoryMattes()
     with pytest.raises(Cancelled):
         TrackSegmenter().segment(clip, (prompt,), store, _stop_at(3))
     assert 2 <= len(store.mattes) < 6
@@ -249,7 +199,7 @@ def test_a_cancelled_run_goes_on_where_it_was_and_gives_the_same_bits() -> None:
 @pytest.mark.parametrize("size", [(37, 53), (1, 1), (2, 3), (5, 200), (16, 16)])
 def test_tiny_and_odd_sizes(size: tuple[int, int]) -> None:
     frames = [ground(*size, seed=4) for _ in range(3)]
-    store = run(Clip(frames), Prompt("thing", (click(1, size[1] / 2, size[0] / 2),)))
+    store = run(MemoryPictures(frames), Prompt("thing", (click(1, size[1] / 2, size[0] / 2),)))
     assert len(store.mattes) == 3
     assert store.read("thing", 1)[size[0] // 2, size[1] // 2] == 1.0
 
@@ -257,7 +207,7 @@ def test_tiny_and_odd_sizes(size: tuple[int, int]) -> None:
 def test_an_object_of_one_pixel() -> None:
     frame = np.full((40, 60, 3), 60, np.uint8)
     frame[20, 30] = 250
-    matte = run(Clip([frame, frame.copy()]), Prompt("dot", (click(0, 30.5, 20.5),))).read("dot", 0)
+    matte = run(MemoryPictures([frame, frame.copy()]), Prompt("dot", (click(0, 30.5, 20.5),))).read("dot", 0)
     assert matte[20, 30] == 1.0
     assert (matte > 0.5).mean() < 0.2
 
@@ -265,7 +215,7 @@ def test_an_object_of_one_pixel() -> None:
 def test_a_large_plate_gets_a_clean_edge() -> None:
     frame = ground(900, 1400)
     truth = disc(frame, 700, 450, 200, (220, 120, 30))
-    matte = run(Clip([frame]), Prompt("ball", (click(0, 700, 450),))).read("ball", 0)
+    matte = run(MemoryPictures([frame]), Prompt("ball", (click(0, 700, 450),))).read("ball", 0)
     assert overlap(matte, truth) > 0.98
     assert ((matte > 0.02) & (matte < 0.98)).sum() < 12 * 2 * np.pi * 200  # soft within 12 pixels of the edge
 

@@ -1,0 +1,173 @@
+"""Grain is measured as it is, whatever picture it lies on and however the camera moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from grain_samples import Clip, Picture, measured, neighbours, noise, room, spectrum, strength
+
+from void_engine.cleanplate import shaper
+from void_engine.grain import GrainModel, measure, synthesise
+from void_engine.interface import KEEP
+from void_engine.synthetic import SyntheticFrame, render_shot
+
+LIME = Path("/work/shared/shots/lime/input_video.mp4")
+LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # where every channel of the room has enough pixels
+
+
+def flat(level: float, size: tuple[int, int] = (256, 256)) -> Picture:
+    return np.full((*size, 3), level, np.float32)
+
+
+def laid(model: GrainModel, level: Picture) -> Picture:
+    return synthesise(model, level, (5, 3), (0, 0))
+
+
+def check_known(model: GrainModel, base: float = 0.015, within: float = 0.15, near: float = 0.1) -> None:
+    """Against the truth of `grain_samples`."""
+    for level in LEVELS:
+        truth = strength(np.float32(level), base)
+        for channel in range(3):
+            assert model.strength(np.array(level), channel) == pytest.approx(truth[channel], rel=within)
+    given, true = laid(model, flat(0.5)), noise((256, 256), 999)
+    np.testing.assert_allclose(neighbours(given), neighbours(true), atol=near)
+    ratio = spectrum(given / given.std(axis=(0, 1))) / spectrum(true)
+    # The finest band holds next to nothing of either.
+    assert ratio[:, :6].min() > 0.7
+    assert ratio[:, :6].max() < 1.4
+    between = np.corrcoef(given.reshape(-1, 3).T)
+    np.testing.assert_allclose(between, np.corrcoef(true.reshape(-1, 3).T), atol=near)
+
+
+@pytest.mark.parametrize(
+    "step", [(0.0, 0.0), (3.0, -2.0), (0.5, 0.0), (2.37, 1.71)], ids=["still", "whole", "half", "any"]
+)
+def test_known_grain_on_texture_under_a_camera(step: tuple[float, float]) -> None:
+    check_known(measured(Clip(step).frames))
+
+
+def test_a_single_frame_is_enough() -> None:
+    """Its flattest tiles have a little less of the coarse grain than others."""
+    check_known(measured(Clip((0, 0), 1, (360, 480)).frames), within=0.25, near=0.15)
+
+
+def test_heavy_grain() -> None:
+    check_known(measured(Clip((1.4, 0.3), base=0.05).frames), base=0.05)
+
+
+@pytest.fixture(scope="module")
+def bricks() -> tuple[list[SyntheticFrame], list[SyntheticFrame]]:
+    return tuple(list(render_shot(480, 270, 8, 3, grain=grain)) for grain in (1.0, 0.0))  # type: ignore[return-value]
+
+
+def test_a_wall_of_bricks_under_a_panning_camera(bricks) -> None:
+    """It has no flat spot, and what is measured on one frame is twice as strong."""
+    grainy, clean = bricks
+    model = measure(lambda p: (shaper.encode(grainy[p].plate), grainy[p].quadmask == KEEP), 8)
+    light = shaper.encode(clean[4].truth)
+    true, given = shaper.encode(grainy[4].truth) - light, laid(model, light)
+    np.testing.assert_allclose(given.std(axis=(0, 1)), true.std(axis=(0, 1)), rtol=0.15)
+    np.testing.assert_allclose(neighbours(given), neighbours(true), atol=0.1)
+    assert np.abs(np.corrcoef(given.reshape(-1, 3).T) - np.eye(3)).max() < 0.15
+
+
+def test_a_rendered_plate_has_no_grain(bricks) -> None:
+    _, clean = bricks
+    moving = measure(lambda p: (shaper.encode(clean[p].plate), clean[p].quadmask == KEEP), 8)
+    assert laid(moving, shaper.encode(clean[4].truth)).std() < 0.0015
+    assert not measured([room((120, 160))] * 3).sigma.any()
+    assert not measured([flat(0.4, (64, 64))]).sigma.any()
+    assert measured(Clip((2.3, 0.7)).clean).sigma.max() < 0.002
+
+
+def test_frames_that_are_held_do_not_count() -> None:
+    frames = Clip((2.0, 0.0)).frames
+    check_known(measured([frame for frame in frames for _ in range(2)]))
+
+
+def test_a_cut_does_not_count() -> None:
+    check_known(measured(Clip((0.6, 0.2)).frames + Clip((0.6, 0.2), seed=1).frames))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_tiny_plate(count: int) -> None:
+    size = (32, 32)
+    frames = [flat(0.5, size) + 0.02 * noise(size, k, across=0.6, down=0.6) for k in range(count)]
+    model = measured(frames)
+    assert 0.7 < model.strength(np.array(0.5), 1) / 0.02 < 1.35
+    assert model.sigma.max() < 0.035
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 40), (15, 15)])
+def test_a_plate_too_small_for_any_tile_has_none(size: tuple[int, int]) -> None:
+    assert not measured([flat(0.5, size) + 0.02 * noise(size, k) for k in range(2)]).sigma.any()
+
+
+def test_only_usable_pixels_count() -> None:
+    clip = Clip((1.3, 0.0))
+    usable = np.ones((240, 320), np.bool_)
+    usable[60:200, 100:260] = False
+    for k, frame in enumerate(clip.frames):
+        frame[~usable] += 0.2 * noise((240, 320), 50 + k)[~usable]
+    clip.frames[2][70, 110] = np.nan
+    clip.frames[3][5, 5] = np.nan  # a broken pixel that is kept
+    check_known(measured(clip.frames, usable))
+    assert not measured(clip.frames, np.zeros_like(usable)).sigma.any()
+
+
+def test_where_the_plate_is_clipped_there_is_no_grain() -> None:
+    clip = Clip((0.0, 0.0))
+    frames = []
+    for frame in clip.frames:
+        frame[:90, :150] += 1.0
+        frames.append(np.minimum(frame, 1.0))
+    model = measured(frames)
+    check_known(model)
+    assert np.abs(laid(model, flat(1.0, (32, 32)))).max() < 0.001
+    assert np.isinf(model.ends[:, 0]).all()
+
+
+def test_a_level_that_the_plate_lacks_gets_the_nearest_ones_grain() -> None:
+    frames = [flat(0.5, (96, 96)) + 0.02 * noise((96, 96), k) for k in range(3)]
+    model = measured(frames)
+    for level in (-0.1, 0.0, 1.0, 1.9):
+        assert model.strength(np.array(level), 0) == pytest.approx(0.02, rel=0.1)
+
+
+def test_the_same_frames_give_the_same_model() -> None:
+    frames = Clip((2.37, 1.71), 3).frames
+    assert measured(frames).to_json() == measured(frames).to_json()
+
+
+@pytest.mark.skipif(not LIME.exists(), reason="the sample shots are not here")
+def test_grain_added_to_a_compressed_shot_is_found() -> None:
+    """H.264 leaves hardly any grain, in blocks that stand still: what was added is all that there is."""
+    av = pytest.importorskip("av")
+    plain = []
+    with av.open(str(LIME)) as movie:
+        for frame in movie.decode(video=0):
+            code = frame.to_ndarray(format="rgb24")[700:1000, 1200:1700]
+            plain.append(shaper.encode((code.astype(np.float32) / 255.0) ** 2.2))
+            if len(plain) == 3:
+                break
+    before = measured(plain)
+    assert before.sigma.max() < 0.005
+    for added in (0.01, 0.03):
+        grain = [added * noise((300, 500), k) for k in range(3)]
+        given = laid(measured([p + g for p, g in zip(plain, grain, strict=True)]), plain[0])
+        np.testing.assert_allclose(given.std(axis=(0, 1)), added, rtol=0.15)
+        np.testing.assert_allclose(neighbours(given), neighbours(grain[0]), atol=0.1)
+
+
+def test_grain_that_a_codec_has_blocked_does_not_explode() -> None:
+    clip = Clip((1.0, 0.5), 3)
+    coded = []
+    for frame in clip.frames:
+        code = np.clip(frame * 255 + 0.5, 0, 255).astype(np.uint8)
+        _, jpeg = cv2.imencode(".jpg", code, [cv2.IMWRITE_JPEG_QUALITY, 60])
+        coded.append(cv2.imdecode(jpeg, cv2.IMREAD_COLOR).astype(np.float32) / 255)
+    model = measured(coded)
+    assert model.sigma.max() < 1.5 * strength(np.float32(0.0)).max()

@@ -1,0 +1,105 @@
+"""The plate's detail and grain on a generated picture, against a shot whose clean plate is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from helpers.memory_clip import MemoryClip, MemoryContext, MemoryFrames
+
+from void_engine.cleanplate import shaper
+from void_engine.interface import KEEP
+from void_engine.restore.detail import DetailOptions, add_detail
+from void_engine.synthetic import render_shot
+
+SCALE = 4.0
+
+
+class Shot:
+    """``made``: what a perfect model would generate at a quarter of the size, brought back up."""
+
+    def __init__(self, frames: int = 24, *, grain: float = 1.0) -> None:
+        rendered = list(render_shot(480, 270, frames, 3, grain=grain))
+        self.clip = MemoryClip([f.plate for f in rendered], [f.quadmask for f in rendered])
+        self.truth = [f.truth for f in rendered]
+        self.made = MemoryFrames(self.clip)
+        for position, truth in enumerate(self.truth):
+            small = cv2.resize(shaper.encode(truth), (120, 68), interpolation=cv2.INTER_AREA)
+            soft = shaper.decode(cv2.resize(small, (480, 270), interpolation=cv2.INTER_CUBIC))
+            if (self.clip.quadmask(position) != KEEP).any():
+                self.made.write(position, soft)
+
+    def error(self, frames: MemoryFrames, position: int) -> float:
+        hole = self.clip.quadmask(position) != KEEP
+        difference = shaper.encode(frames.frames[position]) - shaper.encode(self.truth[position])
+        return float(np.sqrt(np.mean(difference[hole] ** 2)))
+
+
+@pytest.fixture(scope="module")
+def shot() -> Shot:
+    return Shot()
+
+
+def detailed(shot: Shot, folder, made=None, seed: int = 1, **options: object) -> MemoryFrames:
+    out = MemoryFrames(shot.clip)
+    add_detail(shot.clip, made or shot.made, SCALE, DetailOptions(**options), seed, out, MemoryContext(folder))
+    return out
+
+
+@pytest.fixture(scope="module")
+def finished(shot, tmp_path_factory) -> MemoryFrames:
+    return detailed(shot, tmp_path_factory.mktemp("detail"))
+
+
+def test_detail_that_other_frames_show_comes_back(shot, finished):
+    before = np.mean([shot.error(shot.made, p) for p in shot.made.frames])
+    after = np.mean([shot.error(finished, p) for p in shot.made.frames])
+    assert after < 0.6 * before
+    assert np.mean([c[shot.clip.quadmask(p) != KEEP].mean() for p, c in finished.confidence.items()]) > 0.6
+
+
+def test_what_the_removal_changed_stays_as_it_was_generated(shot, tmp_path):
+    """A generated thing that no frame shows: it stays, whatever other frames have there."""
+    made = MemoryFrames(shot.clip)
+    for position, frame in shot.made.frames.items():
+        hole = np.argwhere(shot.clip.quadmask(position) == 0)
+        y, x = hole.mean(axis=0).astype(int)
+        changed = frame.copy()
+        changed[y - 12 : y + 12, x - 12 : x + 12] = [0.02, 0.5, 0.02]
+        made.write(position, changed)
+    out = detailed(shot, tmp_path, made, grain=0.0)
+    for position in (6, 12, 18):
+        y, x = np.argwhere(shot.clip.quadmask(position) == 0).mean(axis=0).astype(int)
+        patch = out.frames[position][y - 6 : y + 6, x - 6 : x + 6]
+        assert np.abs(patch - np.array([0.02, 0.5, 0.02], np.float32)).max() < 0.02
+        assert out.confidence[position][y - 6 : y + 6, x - 6 : x + 6].max() < 0.05
+
+
+def test_generated_pixels_get_the_plates_grain_and_it_lives(shot, tmp_path):
+    bare = detailed(shot, tmp_path / "bare", detail=False, grain=0.0)
+    grainy = detailed(shot, tmp_path / "grainy", detail=False)
+    noise = {p: shaper.encode(grainy.frames[p]) - shaper.encode(bare.frames[p]) for p in (8, 9)}
+    hole = (shot.clip.quadmask(8) == 0) & (shot.clip.quadmask(9) == 0)
+    without = list(render_shot(480, 270, 24, 3, grain=0.0))[8].truth
+    plate = shaper.encode(shot.truth[8]) - shaper.encode(without)
+    assert 0.8 < noise[8][hole].std() / plate[hole].std() < 1.25
+    assert abs(np.corrcoef(noise[8][hole].ravel(), noise[9][hole].ravel())[0, 1]) < 0.1
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_another_grain(shot, finished, tmp_path):
+    again, other = detailed(shot, tmp_path / "a"), detailed(shot, tmp_path / "b", seed=2)
+    assert all(np.array_equal(frame, again.frames[p]) for p, frame in finished.frames.items())
+    assert not np.array_equal(finished.frames[9], other.frames[9])
+
+
+def test_a_stage_that_was_cancelled_goes_on_with_the_same_bits(shot, finished, tmp_path):
+    from void_client.errors import Cancelled
+
+    out = MemoryFrames(shot.clip)
+    for cancel_at in (10, 40, 85):
+        with pytest.raises(Cancelled):
+            add_detail(
+                shot.clip, shot.made, SCALE, DetailOptions(), 1, out, MemoryContext(tmp_path / "c", cancel_at=cancel_at)
+            )
+    add_detail(shot.clip, shot.made, SCALE, DetailOptions(), 1, out, MemoryContext(tmp_path / "c"))
+    assert all(np.array_equal(frame, out.frames[p]) for p, frame in finished.frames.items())

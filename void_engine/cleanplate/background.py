@@ -1,0 +1,60 @@
+"""What other frames show of what lies behind the holes: the first half of this engine's work, for others to use.
+
+Promises: `plate`-exact pixels where some frame reveals them, and where that is. Must not: invent anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from void_engine.cleanplate import scratch
+from void_engine.cleanplate.motion import Camera, track_camera
+from void_engine.cleanplate.options import Options
+from void_engine.cleanplate.proxies import ProxyShot, read_shot
+from void_engine.cleanplate.sources import FramePlan, plan_frame
+from void_engine.grain import GrainModel
+from void_engine.interface import Clip
+
+Plans = dict[int, FramePlan]
+Tick = Callable[[str], None]
+
+TICKS = 3  # a frame
+
+
+@dataclass(frozen=True)
+class Background:
+    """``plans``: for each frame with a hole, which other frames show what lies behind it."""
+
+    shot: ProxyShot
+    camera: Camera
+    grain: GrainModel
+    plans: Plans
+
+
+def find_background(clip: Clip, folder: Path, options: Options, tick: Tick) -> Background:
+    """Reads, tracks and plans; ``tick`` is called `TICKS` times a frame. ``folder`` is found again after a kill."""
+    count = len(clip.numbers)
+    shot, grain = read_shot(clip, folder, tick)
+    camera = track_camera(shot, count, folder, tick)
+    return Background(shot, camera, grain, _plans(clip, shot, camera, folder, options, tick))
+
+
+def _plans(clip: Clip, shot: ProxyShot, camera: Camera, folder: Path, options: Options, tick: Tick) -> Plans:
+    plans: Plans = {}
+    before: list[int] = []
+    for position, number in enumerate(clip.numbers):
+        if shot.get(position).hole.any():
+            path = folder / f"plan.{position:06d}.npz"
+            arrays = scratch.load_arrays(path)
+            plan = FramePlan.from_arrays(arrays) if arrays is not None else None
+            if plan is None:
+                plan = plan_frame(shot, camera, position, len(clip.numbers), options, before)
+                if plan is not None:
+                    scratch.save_arrays(path, plan.to_arrays())
+            if plan is not None:
+                plans[position] = plan
+                before = plan.sources
+        tick(f"finding the background of frame {number}")
+    return plans
