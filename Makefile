@@ -12,8 +12,8 @@ INPUTS := pyproject.toml constraints.txt
 demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
 	$(DEMO)/bin/void demo --out demo_out
 
-test: $(DEV)/.done  ## all fast tests
-	$(DEV)/bin/python -m pytest -m "not slow"
+test: $(DEV)/.done  ## all fast tests, a process for each core; a file's tests share their servers and models
+	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(DEV)/.done  ## kills at many points, long soaks
 	$(DEV)/bin/python -m pytest -m slow

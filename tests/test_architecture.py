@@ -25,7 +25,19 @@ ARROWS = {
 }
 ENGINE_MAY_USE = {"void_client", "void_client.job", "void_client.errors", "void_client.sequence",
                   "void_client.overrides", "void_client.digest"}  # fmt: skip
-HEAVY = {"numpy", "torch", "cv2", "OpenEXR", "OpenImageIO", "diffusers", "transformers", "patchmatch", "PIL"}
+HEAVY = {
+    "numpy",
+    "torch",
+    "cv2",
+    "OpenEXR",
+    "OpenImageIO",
+    "diffusers",
+    "transformers",
+    "patchmatch",
+    "PIL",
+    "PyOpenColorIO",
+    "av",
+}
 CLIENT_MAY_USE = {"zmq", "msgpack", "ruamel"}
 CLIENT_MAY_LOOK_FOR = {"cryptography"}  # where it is, inside the one function that needs it
 LAZY = {"void_cli"}  # imports of server and engine stand inside the commands that need them

@@ -1,7 +1,7 @@
 """What choosing needs of pictures: a sheet of one shot's seeds, and the inputs with which a sub-range is solved again.
 
-Promises: results are read, never written; equal inputs give equal files, so that a solve can be repeated. Must not: know
-where results lie, or talk to servers.
+Promises: results are read, never written; equal inputs give equal files, so that a solve can be repeated. Must not:
+know where results lie, or talk to servers.
 """
 
 from __future__ import annotations
@@ -58,13 +58,17 @@ class _Cut:
 
 
 def seed_sheet(seeds: Seeds, path: Path, progress: Progress) -> bool:
-    """Writes a PNG: a row for each seed, a column for some frames, cut out around the mask; the last row shows where the
-    seeds differ. Returns whether any do, on any frame. Raises ``FrameError``, ``DiskFull``."""
+    """Writes a PNG: a row for each seed, a column for some frames, cut out around the mask; the last row shows where
+    the seeds differ. Returns whether any do, on any frame. Raises ``FrameError``, ``DiskFull``."""
     boxes = _boxes(seeds, progress)
     differ = _differ(seeds, boxes, progress)
     cuts, size = _cuts(boxes, seeds)
-    rows: list[Row] = [("plate", [_cut(plates.read_frame(seeds.plate[c.number], frame=c.number), c, size, seeds) for c in cuts])]
-    pictures = {seed: [_cut(seeds.result(seed, cut.number), cut, size, seeds) for cut in cuts] for seed in seeds.folders}
+    files = [plates.read_frame(seeds.plate[cut.number], frame=cut.number) for cut in cuts]
+    shown = f"plate, frames {', '.join(str(cut.number) for cut in cuts)}"
+    rows: list[Row] = [(shown, [_cut(file, cut, size, seeds) for file, cut in zip(files, cuts, strict=True)])]
+    pictures = {
+        seed: [_cut(seeds.result(seed, cut.number), cut, size, seeds) for cut in cuts] for seed in seeds.folders
+    }
     rows += [(f"seed {seed}", pictures[seed]) for seed in pictures]
     if differ:
         rows.append(("where the seeds differ (brightened)", _differences(list(pictures.values()))))
@@ -109,7 +113,9 @@ def _cuts(boxes: Mapping[int, tuple[int, int, int, int]], seeds: Seeds) -> tuple
     width = max(_LEAST, round(_AROUND * max(x1 - x0 + 1 for x0, _, x1, _ in inside.values())))
     height = max(_LEAST, round(_AROUND * max(y1 - y0 + 1 for _, y0, _, y1 in inside.values())))
     size = (min(wide, width), min(tall, height))
-    cuts = [_Cut(n, (x0 + x1 + 1 - size[0]) // 2, (y0 + y1 + 1 - size[1]) // 2) for n, (x0, y0, x1, y1) in inside.items()]
+    cuts = [
+        _Cut(n, (x0 + x1 + 1 - size[0]) // 2, (y0 + y1 + 1 - size[1]) // 2) for n, (x0, y0, x1, y1) in inside.items()
+    ]
     return cuts, size
 
 
@@ -129,7 +135,9 @@ def _differences(pictures: Sequence[Sequence[RGB]]) -> list[RGB]:
         shown = np.stack([display(_fitting(picture, column[0])) for picture in column])
         spreads.append((shown.max(0) - shown.min(0)).max(-1))
     gain = _CLEAR / max(1e-6, max(float(spread.max()) for spread in spreads))
-    return [cv2.cvtColor((spread * np.float32(max(1.0, gain))).astype(np.float32), cv2.COLOR_GRAY2RGB) for spread in spreads]
+    return [
+        cv2.cvtColor((spread * np.float32(max(1.0, gain))).astype(np.float32), cv2.COLOR_GRAY2RGB) for spread in spreads
+    ]
 
 
 def _fitting(picture: RGB, like: RGB) -> RGB:
@@ -160,7 +168,7 @@ def quadmask_of(frame: PlateFrame, layer: str) -> Quadmask:
 
 
 def write_quadmask_of(result: Path, number: int, layer: str, path: Path, *, keep: bool = False) -> bool:
-    """The quadmask of a result's frame as a file; ``keep``: one that keeps all of it. Returns whether it removes any."""
+    """The quadmask of a result's frame as a file; ``keep``: one that keeps it all. Returns whether it removes any."""
     frame = plates.read_frame(result, frame=number)
     part = frame.header.parts[frame.header.select(layer).part]
     mask = quadmask_of(frame, layer)

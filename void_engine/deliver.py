@@ -71,7 +71,7 @@ def deliver_plates(
     folder: Path,
     observer: Observer,
 ) -> Delivered:
-    """These of the restored frames, and ``regions.json`` where somebody has to be told who said what of the quadmask."""
+    """These restored frames, and ``regions.json`` where somebody has to be told who said what of the quadmask."""
     observer.stage("deliver", "running", restore.key)
     folder.mkdir(parents=True, exist_ok=True)
     frames = []

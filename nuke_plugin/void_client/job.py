@@ -136,8 +136,8 @@ class JobSpec:
     """Everything that decides the pixels of a result, and the shot's name as a label.
 
     Either a supplied ``quadmask`` or ``masks``, from which one is worked out. ``stop``: "masks" ends with the
-    quadmask, "review" waits there until it is approved. ``deliver``: the plate's frames that come back, where the others
-    are context only; all without it.
+    quadmask, "review" waits there until it is approved. ``deliver``: the plate's frames that come back, where the
+    others are context only; all without it.
     """
 
     plate: PlateSpec
@@ -265,9 +265,8 @@ class ShotFile:
 
     ``frames``: "1001-1046"; without it all that are on disk. ``colour_space`` and ``ocio``: the plate's working space,
     and the OCIO configuration that knows it: built in (``ocio://…``), or an .ocioz or .ocio file. ``options``: the
-    engine's own. Either ``quadmask``, or
-    ``masks``, from which one is worked out. ``deliver``: "1009-1040", the frames that come back; the others are context.
-    Or ``handles``: so many frames at both ends are.
+    engine's own. Either ``quadmask``, or ``masks``, from which one is worked out. ``deliver``: "1009-1040", the frames
+    that come back; the others are context. Or ``handles``: so many frames at both ends are.
     """
 
     plate: str

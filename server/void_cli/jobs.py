@@ -16,6 +16,7 @@ from void_client.job import name_the_file
 from void_client.messages import JobInfo
 from void_client.provenance import describe
 
+from . import seeds
 from .output import Output
 from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
 
@@ -38,6 +39,7 @@ def add_commands(commands: Any) -> None:
     fetch.add_argument("job_id")
     fetch.add_argument("--out", type=Path, required=True, help="the folder for the frames")
     fetch.set_defaults(run=_fetch)
+    seeds.add_choose(commands)
     for command in (submit, approve, status, cancel, fetch):
         add_server_arguments(command)
 

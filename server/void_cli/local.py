@@ -15,17 +15,20 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from void_client.client import Client
 from void_client.errors import EngineUnavailable, InputError, JobError, ServerUnreachable, VoidError
-from void_client.job import Resolved
+from void_client.job import Resolved, name_the_file
+from void_client.manifest import ResultManifest
+from void_client.messages import Event
 from void_client.provenance import describe
 from void_client.settings import CONNECTION_FILE, ClientSettings, data_dir, load_client_settings, load_settings
 
+from . import places
 from .output import Output
 from .shot import add_server_arguments, add_shot_arguments, open_client, resolve, user_signing_key
 
@@ -56,6 +59,7 @@ def add_commands(commands: Any) -> None:
         help="the private server's folder, which stays; without it one in the cache, kept until the render succeeds",
     )
     _add_host_arguments(render)
+    _add_choosing_arguments(render)
     render.set_defaults(run=_render, stop="")
     quadmask = commands.add_parser("quadmask", help="work out a shot's quadmask only, to look at and to edit")
     add_shot_arguments(quadmask)
@@ -64,12 +68,24 @@ def add_commands(commands: Any) -> None:
     quadmask.add_argument("--local", action="store_true", help="use a private server")
     quadmask.add_argument("--data", type=Path, help="the private server's folder, which stays")
     _add_host_arguments(quadmask)
-    quadmask.set_defaults(run=_render, stop="masks")
+    quadmask.set_defaults(run=_render, stop="masks", again=None, seeds=None, check=False, context=None)
     demo = commands.add_parser("demo", help="a synthetic shot through a real server, measured against the truth")
     demo.add_argument("--out", type=Path, default=Path("demo_out"), help="where to put it (demo_out)")
     demo.add_argument("--size", default="640x360", help="WIDTHxHEIGHT (640x360)")
     demo.add_argument("--length", type=int, default=24, help="frames (24)")
     demo.set_defaults(run=_demo)
+
+
+def _add_choosing_arguments(render: argparse.ArgumentParser) -> None:
+    more = render.add_argument_group("again, and to choose from", "docs/artist.md, Choosing")
+    more.add_argument(
+        "--again", type=Path, metavar="OUT", help="repeat the result in this folder exactly, or some of its --frames"
+    )
+    more.add_argument("--check", action="store_true", help="with --again: compare only, keep no frames")
+    more.add_argument(
+        "--context", type=int, metavar="N", help="with --again and --frames: finished frames around them to go by (16)"
+    )
+    more.add_argument("--seeds", metavar="N", help="so many seeds, or these: 1,5,9; then `void choose`")
 
 
 def _add_host_arguments(command: argparse.ArgumentParser) -> None:
@@ -139,30 +155,55 @@ def _stop_with_stdin(stop: Any) -> None:
 
 
 def _render(options: argparse.Namespace, output: Output) -> int:
-    remote = (options.server or options.connection) and not options.local
-    if not remote:
+    if not _is_remote(options):
         need_server()
     elif any(getattr(options, key) for key in _HOST):
         raise InputError(
             "--device, --models and --memory are the server's to say.",
             hint="Leave them out, or render with --local on this machine.",
         )
+    if options.again is not None:
+        from . import again
+
+        return again.run(options, output)
+    if options.check or options.context is not None:
+        raise JobError("--check and --context go with --again OUT.")
     resolved, shot, base = resolve(options, output)
     resolved = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, stop=options.stop))
     out = options.out or (base / shot.out if shot.out else None)
     if out is None:
         raise JobError("Where should the frames go?", hint="Give --out FOLDER, or `out:` in the shot file.")
-    _check_out(out, resolved)
-    job_id = options.job_id or str(uuid.uuid4())
-    if remote:
-        with open_client(options) as client:
-            _follow(client, job_id, resolved, out, options.priority, output)
-        return 0
-    with _work_folder(options.data, out) as data:
-        roots = sorted({str(path.resolve().parent) for path in resolved.files.values()})
-        with private_server(data, roots, _host(options)) as settings, Client(settings) as client:
-            _follow(client, job_id, resolved, out, options.priority, output)
+    check_out(out, resolved)
+    if options.seeds:
+        from . import seeds
+
+        return seeds.solve(options, resolved, out, output)
+    with session(options, resolved.files.values(), out) as client:
+        manifest = follow(client, options, resolved, out, output)
+    signed, values = describe(manifest)
+    count = len(manifest.frames)
+    output.say(f"{count} frames in {out}; {signed}", out=str(out), job=manifest.job_id, frames=count, provenance=values)
     return 0
+
+
+def _is_remote(options: argparse.Namespace) -> bool:
+    return bool((options.server or options.connection) and not options.local)
+
+
+@contextmanager
+def session(options: argparse.Namespace, files: Iterable[Path], out: Path) -> Iterator[Client]:
+    """A client of the server that the options name, or of a private one, which may read where ``files`` lie.
+
+    ``out``: what the private server's work is kept for, until it has succeeded.
+    """
+    if _is_remote(options):
+        with open_client(options) as client:
+            yield client
+        return
+    with _work_folder(options.data, out) as data:
+        roots = sorted({str(path.resolve().parent) for path in files})
+        with private_server(data, roots, _host(options)) as settings, Client(settings) as client:
+            yield client
 
 
 def _host(options: argparse.Namespace) -> list[str]:
@@ -175,7 +216,7 @@ def _host(options: argparse.Namespace) -> list[str]:
     return arguments
 
 
-def _check_out(out: Path, resolved: Resolved) -> None:
+def check_out(out: Path, resolved: Resolved) -> None:
     for path in resolved.files.values():
         if path.resolve().parent == out.resolve():
             raise JobError(
@@ -183,18 +224,33 @@ def _check_out(out: Path, resolved: Resolved) -> None:
             )
 
 
-def _follow(client: Client, job_id: str, resolved: Resolved, out: Path, priority: int, output: Output) -> None:
+def follow(
+    client: Client,
+    options: argparse.Namespace,
+    resolved: Resolved,
+    out: Path | None,
+    output: Output,
+    *,
+    job_id: str = "",
+    on_event: Callable[[Event], None] | None = None,
+) -> ResultManifest:
+    """One job to its end and into ``out``, or nowhere: the manifest is brought at least. Ctrl-C cancels it."""
+    job_id = job_id or options.job_id or str(uuid.uuid4())
     try:
-        manifest = client.run(
-            job_id, resolved, out, priority=priority, on_event=output.event, on_progress=output.transfer
-        )
+        client.deliver(job_id, resolved, priority=options.priority, on_progress=output.transfer)
+        client.wait(job_id, on_event or output.event)
+    except InputError as error:
+        name_the_file(error, resolved.names)
+        raise
     except KeyboardInterrupt:
         with contextlib.suppress(VoidError):
             client.cancel(job_id)
         raise
-    signed, values = describe(manifest)
-    count = len(manifest.frames)
-    output.say(f"{count} frames in {out}; {signed}", out=str(out), job=job_id, frames=count, provenance=values)
+    if out is None:
+        return client.manifest(job_id)
+    manifest = client.download(job_id, out, output.transfer)
+    places.note(out, resolved.names)
+    return manifest
 
 
 @contextmanager

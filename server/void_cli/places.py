@@ -6,6 +6,7 @@ delete. Promises: a file is only used where it has the recorded digest.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from void_client.digest import sha256_file
-from void_client.errors import FrameError, JobError
+from void_client.errors import FrameError, JobError, VoidError
 from void_client.job import FrameRef, JobSpec, Resolved
 from void_client.manifest import write_durably
 from void_client.sequence import FramePattern, format_frames
@@ -28,12 +29,12 @@ Progress = Callable[[int, int], None]
 
 
 def record(folder: Path, names: Mapping[Key, Path]) -> None:
-    """Beside the manifest in ``folder``: for each input its pattern, or its file. Raises ``DiskFull`` or ``OSError``."""
+    """Beside the manifest in ``folder``: for each input its pattern, or file. Raises ``DiskFull`` or ``OSError``."""
     kinds: dict[str, dict[int, Path]] = {}
     for (kind, number), path in names.items():
         kinds.setdefault(kind, {})[number] = Path(os.path.abspath(path))
     places = {kind: _place(paths) for kind, paths in kinds.items()}
-    write_durably(folder / INPUTS, (json.dumps({"version": 1, "inputs": places}, indent=2) + "\n").encode())
+    _write(folder, places)
 
 
 def recorded(folder: Path) -> dict[str, Any]:
@@ -43,6 +44,10 @@ def recorded(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return places if isinstance(places, dict) else {}
+
+
+def _write(folder: Path, places: Mapping[str, Any]) -> None:
+    write_durably(folder / INPUTS, (json.dumps({"version": 1, "inputs": places}, indent=2) + "\n").encode())
 
 
 def _place(paths: Mapping[int, Path]) -> Any:
@@ -95,6 +100,13 @@ class Places:
         except JobError:  # one file for all frames
             return Path(place)
 
+    def carry(self, folder: Path) -> None:
+        """The note of these places, for a result that was made of the same inputs."""
+        known = {**self._recorded, **self._given}
+        if known:
+            with contextlib.suppress(OSError, VoidError):
+                _write(folder, known)
+
     def find(self, wanted: Mapping[Key, FrameRef], on_progress: Progress | None = None) -> dict[Key, Path]:
         """Every input at its place, each the very file that was recorded. Raises ``FrameError`` naming the first that
         is not there, or is another."""
@@ -127,8 +139,8 @@ def _not_the_same(faults: list[tuple[Key, str]], paths: Mapping[Key, Path]) -> F
     called = f"{kind} frame {number}" if kind != "ocio" else "OCIO configuration"
     return FrameError(
         f"The {called} {how}: {paths[kind, number]}.{more}",
-        hint=f"To repeat a result its own inputs are needed. If they have moved, say where with {argument}; if they are "
-        "gone, render the shot anew.",
+        hint=f"To repeat a result its own inputs are needed. If they have moved, say where with {argument}; "
+        "if they are gone, render the shot anew.",
         details={"input": kind, "frame": number, "file": str(paths[kind, number]), "count": len(faults)},
     )
 
@@ -153,3 +165,16 @@ def inputs_of(spec: JobSpec) -> dict[Key, FrameRef]:
 
 def resolved(spec: JobSpec, names: Mapping[Key, Path], wanted: Iterable[tuple[Key, FrameRef]]) -> Resolved:
     return Resolved(spec, {ref.sha256: names[key] for key, ref in wanted}, names)
+
+
+def note(folder: Path, names: Mapping[Key, Path]) -> None:
+    """As ``record``, for a result that is whole without it: a folder that takes no more is no failure."""
+    with contextlib.suppress(OSError, VoidError):
+        record(folder, names)
+
+
+def copy(source: Path, folder: Path) -> None:
+    """A result's note, with the result."""
+    if (source / INPUTS).is_file():
+        with contextlib.suppress(OSError, VoidError):
+            write_durably(folder / INPUTS, (source / INPUTS).read_bytes())

@@ -60,17 +60,22 @@ def render(scene: Scene) -> Iterator[Frame]:
     """The frames of a scene, drawn one by one."""
     room = synthetic._room(round(scene.width * _WORLD), round(scene.height * _WORLD), scene.seed)
     room = np.where(room > 5.0, room * np.float32(_LAMPS), room).astype(np.float32)
+    for place in (0.36, 0.5, 0.62):  # lamps in the ball's way, too
+        middle = round(place * room.shape[1]), round(room.shape[0] * 0.5 + 0.08 * scene.height)
+        cv2.circle(room, middle, max(2, scene.height // 60), (150.0, 130.0, 110.0), -1, cv2.LINE_AA)
     ways = _ways(scene)
     for index in range(scene.frames):
         time = index / max(1, scene.frames - 1)
         clean = _seen(scene, room, ways[index])
         ball, cover, shadow, mirror = _ball(scene, clean, time)
         full = clean * (1.0 - 0.7 * shadow)[..., None]
-        full += (ball[::-1] * 0.35 - full * 0.35) * mirror[..., None] if mirror.any() else 0.0
+        full += (ball - full) * (0.35 * mirror)[..., None]
         full += (ball - full) * cover[..., None]
-        if scene.arm:
-            clean, full = (_with_arm(scene, light, time) for light in (clean, full))
         quadmask = _quadmask(cover, np.maximum(shadow, mirror))
+        if scene.arm:
+            arm, there = _arm(scene, time)
+            clean, full = (np.where(there[..., None], arm, light) for light in (clean, full))
+            quadmask[there] = KEEP
         gain = _gain(scene, time)
         noise, other = (_noise(scene, index, kind) for kind in (0, 1))
         truth, again = (synthetic._exposed(clean * gain, grain) for grain in (noise, other))
@@ -134,7 +139,7 @@ def _seen(scene: Scene, room: RGB, way: Matrix) -> RGB:
     floor[0, 1] += lean
     floor[0, 2] -= lean * line
     rows = np.arange(scene.height) - scene.height / 2
-    below = np.clip(rows - line - way[1, 2] * -1.0 + 0.5, 0.0, 1.0).astype(np.float32)[:, None, None]
+    below = np.clip(rows - line + way[1, 2] + 0.5, 0.0, 1.0).astype(np.float32)[:, None, None]
     light = look(room, way) * (1.0 - below) + look(room, floor) * below
     posts, cover = _posts(scene, room)
     near = way.copy()
@@ -172,24 +177,20 @@ def _ball(scene: Scene, clean: RGB, time: float) -> tuple[RGB, Plane, Plane, Pla
     shadow = edge * edge * (3.0 - 2.0 * edge)
     sunk = np.hypot(u, (v - 1.75) / 0.8)
     mirror = np.clip((1.0 - sunk) * 4.0, 0.0, 1.0) * (v > 0.95)
-    # The reflection shows the ball upside down: rows are mirrored by the caller, so hand it over that way up.
-    return (
-        light.astype(np.float32),
-        cover.astype(np.float32),
-        shadow.astype(np.float32),
-        mirror.astype(np.float32),
-    )
+    planes = (plane.astype(np.float32) for plane in (cover, shadow, mirror))
+    return (light.astype(np.float32), *planes)  # type: ignore[return-value]
 
 
-def _with_arm(scene: Scene, light: RGB, time: float) -> RGB:
+def _arm(scene: Scene, time: float) -> tuple[RGB, npt.NDArray[np.bool_]]:
     """A sleeve over a good part of the frame's upper side, that sways and moves in and out."""
-    height, width = light.shape[:2]
+    size = (scene.width, scene.height)
     random = np.random.default_rng([scene.seed, 8])
-    cloth = cv2.resize(random.uniform(0.04, 0.5, (40, 60, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    shift = width * 0.06 * np.sin(5.0 * time), height * (-0.55 + 0.12 * np.sin(7.0 * time))
-    matrix = np.array([[1.0, 0.1, shift[0]], [0.0, 1.0, shift[1]]])
-    moved = cv2.warpAffine(cloth, matrix, (width, height), borderMode=cv2.BORDER_CONSTANT, borderValue=(-1.0,) * 3)
-    return np.where(moved < 0.0, light, moved).astype(np.float32)
+    cloth = random.uniform(0.04, 0.5, (20, 30, 3)).astype(np.float32)
+    cloth = np.asarray(cv2.resize(cloth, size, interpolation=cv2.INTER_CUBIC))
+    across, down = scene.width * 0.06 * np.sin(5.0 * time), scene.height * (-0.5 + 0.12 * np.sin(7.0 * time))
+    matrix = np.array([[1.0, 0.1, across], [0.0, 1.0, down]])
+    moved = cv2.warpAffine(cloth, matrix, size, borderMode=cv2.BORDER_CONSTANT, borderValue=(-9.0,) * 3)
+    return np.asarray(moved, dtype=np.float32), np.asarray(moved.min(axis=2) > -1.0)
 
 
 def _quadmask(cover: Plane, touched: Plane) -> Quadmask:

@@ -29,6 +29,9 @@ from void_engine.cleanplate.proxies import Proxy, ProxyShot
 Points = npt.NDArray[np.float32]  # (n, 2), x and y
 
 _STILL = 0.3  # proxy pixels over a long span: a standing camera's tracks may jitter by that
+_NEARLY = 1.5  # proxy pixels: a track that moves less may belong to a standing background
+_SOME_STAND = 0.15  # share of the tracks that stand, from which something else may be what moves
+_MOST_STAND = 0.7  # share of the pairs of frames that must say so
 _CORNERS = 600
 _AGREES = 1.0  # proxy pixels between a track and the model that explains it
 _JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
@@ -94,12 +97,34 @@ def track_camera(shot: ProxyShot, count: int, folder: Path, tick: Callable[[str]
 
 
 def _is_locked(shot: ProxyShot, chain: list[Matrix]) -> bool:
-    size = (shot.width, shot.height)
-    if any(movement(chain[i] @ np.linalg.inv(chain[i - 1]), size) > _STILL for i in range(1, len(chain))):
-        return False
+    """Whether the background stands still, whatever passes before it: no pair may speak for a move, most must not."""
+    last = len(chain) - 1
     # A slow drift hides between neighbours: what counts is the direct measure over long spans.
-    spans = sorted({round(share * (len(chain) - 1)) for share in np.linspace(0, 1, 9)} - {0})
-    return all(movement(measure_pair(shot.get(k), shot.get(0), np.eye(3)).matrix, size) <= _STILL for k in spans)
+    spans = sorted({round(share * last) for share in np.linspace(0, 1, 9)} - {0})
+    size = (shot.width, shot.height)
+    steps = [chain[i - 1] for i in range(1, last + 1)]
+    doubtful = [k for k, before in enumerate(steps, 1) if movement(np.linalg.inv(before) @ chain[k], size) > _STILL]
+    pairs = [(k, k - 1) for k in doubtful] + [(k, 0) for k in spans]
+    votes = [_stands(shot.get(one), shot.get(other)) for one, other in pairs]
+    still = len(steps) - len(doubtful) + votes.count(True)
+    return votes.count(False) == 0 and still >= _MOST_STAND * (len(steps) + len(spans))
+
+
+def _stands(one: Proxy, other: Proxy) -> bool | None:
+    """Whether the camera stood between two frames; None where too little of the background tells."""
+    start, end = _tracks(one, other, np.eye(3))
+    size = (one.rgb.shape[1], one.rgb.shape[0])
+    whole = _fit(start, end, size)
+    if whole is None or movement(whole.matrix, size) <= _STILL:
+        return True
+    # A hand may move more of the frame than stands still, but it leaves tracks that stand; a camera leaves none.
+    near = np.abs(end - start).max(axis=1) < _NEARLY
+    if np.count_nonzero(near) < _SOME_STAND * len(start):
+        return False
+    rest = _fit(start[near], end[near], size)
+    if rest is None or rest.inliers < _SOME_STAND * len(start):
+        return None
+    return movement(rest.matrix, size) <= _STILL
 
 
 def movement(matrix: Matrix, size: tuple[int, int]) -> float:
@@ -134,18 +159,25 @@ def _tracks(target: Proxy, source: Proxy, guess: Matrix) -> tuple[Points, Points
     if corners is None or len(corners) < 3:
         return none, none
     start = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
-    end, found = _flow(grey_t, grey_s, start, apply(guess, start.astype(np.float64)).astype(np.float32))
-    back, found_back = _flow(grey_s, grey_t, end, start)
-    good = found & found_back & (np.abs(back - start).max(axis=1) < _BACK_ERROR) & _inside(end, open_s)
+    end, good = follow(grey_t, grey_s, start, apply(guess, start.astype(np.float64)).astype(np.float32), open_s)
     return start[good], end[good]
 
 
+def follow(
+    one: npt.NDArray[Any], other: npt.NDArray[Any], start: Points, guess: Points, open_: Mask, *, window: int = 21
+) -> tuple[Points, npt.NDArray[np.bool_]]:
+    """Where points of ``one`` are in ``other``, and which were found there and back and on ``open_``."""
+    end, found = _flow(one, other, start, guess, window)
+    back, found_back = _flow(other, one, end, start, window)
+    return end, found & found_back & (np.abs(back - start).max(axis=1) < _BACK_ERROR) & _inside(end, open_)
+
+
 def _flow(
-    one: npt.NDArray[Any], other: npt.NDArray[Any], start: Points, guess: Points
+    one: npt.NDArray[Any], other: npt.NDArray[Any], start: Points, guess: Points, window: int
 ) -> tuple[Points, npt.NDArray[np.bool_]]:
     criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.003)
     end, found, _ = cv2.calcOpticalFlowPyrLK(
-        one, other, start, guess.copy(), None, None, (21, 21), 3, criteria, cv2.OPTFLOW_USE_INITIAL_FLOW
+        one, other, start, guess.copy(), None, None, (window, window), 3, criteria, cv2.OPTFLOW_USE_INITIAL_FLOW
     )
     return np.asarray(end, dtype=np.float32).reshape(-1, 2), np.asarray(found).ravel() == 1
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from void_engine import grain
-from void_engine.cleanplate import fill, pixels, seam, shaper
+from void_engine.cleanplate import fill, pixels, residual, seam, shaper
 from void_engine.cleanplate.fill import Layer
 from void_engine.cleanplate.motion import Camera, apply
 from void_engine.cleanplate.options import Options
@@ -131,7 +131,7 @@ class Painter:
         kept = (self._shot.get(position).state[inside] == 0) & ~plan.hole
         shown: dict[int, Mask] = {}
         for index, source in enumerate(plan.sources):
-            shown[index] = pixels.shown(self._shot.trusted(source, 2), plan.matrices[index], box)
+            shown[index] = residual.shown(self._shot.trusted(source, 2), plan.matrices[index], box, plan.fields[index])
         for index, layer in enumerate(self.layers):
             mask = layer.known | layer.filled
             shown[LAYER + index] = fill.cover(self._shot, self._camera, layer, position, mask, box)
@@ -146,9 +146,13 @@ class Painter:
         return share
 
     def _source(self, plan: FramePlan, label: int, region: Box) -> Encoded:
-        matrix = self._shot.to_plate @ plan.matrices[label] @ self._shot.to_proxy
-        plate = self._clip.plate(plan.sources[label])
-        picture = sample(plate, matrix, region, self._shot.exposure)
+        shot, plate, field = self._shot, self._clip.plate(plan.sources[label]), plan.fields[label]
+        onward = shot.to_plate @ plan.matrices[label]
+        if field.size:
+            places = residual.places(shot.to_proxy, region, onward, plan.box, field)
+            picture = sample_bent(plate, *places, shot.exposure)
+        else:
+            picture = sample(plate, onward @ shot.to_proxy, region, shot.exposure)
         return np.asarray(picture + plan.levels[label], dtype=np.float32)
 
     def _ring(self, hole: Mask, missing: Mask) -> Mask:
@@ -249,3 +253,13 @@ def sample(plate: RGB, matrix: Matrix, region: Box, exposure: float) -> Encoded:
         matrix = moved_by(shift[0], shift[1])
     how = cv2.INTER_NEAREST if whole else cv2.INTER_LANCZOS4
     return pixels.warp(crop, moved_by(-low[0], -low[1]) @ matrix, region, how, clamp=True)
+
+
+def sample_bent(plate: RGB, across: Weights, down: Weights, exposure: float) -> Encoded:
+    """The encoded ``plate`` at the places (h, w)."""
+    height, width = plate.shape[:2]
+    low = [int(np.clip(np.floor(float(places.min())) - 6, 0, most - 1)) for places, most in ((across, width), (down, height))]
+    high = [int(np.clip(np.ceil(float(places.max())) + 7, at + 1, most)) for places, at, most in ((across, low[0], width), (down, low[1], height))]
+    crop = shaper.encode(plate[low[1] : high[1], low[0] : high[0]], exposure)
+    moved = (across - np.float32(low[0]), down - np.float32(low[1]))
+    return np.asarray(cv2.remap(crop, *moved, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)

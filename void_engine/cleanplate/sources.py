@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import judge, pixels, shaper
+from void_engine.cleanplate import judge, pixels, residual, shaper
 from void_engine.cleanplate.motion import Camera
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix
@@ -38,8 +38,8 @@ class FramePlan:
     """Where a frame's hole pixels come from.
 
     ``labels`` (h, w) over ``box`` of the proxy: index into ``sources``, `LAYER` + fill layer, `FILL`
-    not decided, `NONE` nothing. ``matrices`` map proxy pixels to the source's, ``levels`` (n, 3) are
-    added to the source's encoded values.
+    not decided, `NONE` nothing. ``matrices`` map proxy pixels to the source's, after ``fields`` over ``box``
+    (`void_engine.cleanplate.residual`) have bent them; ``levels`` (n, 3) are added to the source's encoded values.
     """
 
     box: Box
@@ -48,9 +48,11 @@ class FramePlan:
     sources: list[int]
     matrices: list[Matrix]
     levels: npt.NDArray[np.float32]
+    fields: list[residual.Field]
 
     def to_arrays(self) -> Arrays:
         return {
+            **{f"field{index}": field for index, field in enumerate(self.fields)},
             "box": np.array(self.box, dtype=np.int64),
             "hole": self.hole,
             "labels": self.labels,
@@ -69,6 +71,7 @@ class FramePlan:
             [int(value) for value in arrays["sources"]],
             list(arrays["matrices"]),
             arrays["levels"],
+            [arrays[f"field{index}"] for index in range(len(arrays["sources"]))],
         )
 
 
@@ -79,6 +82,7 @@ class _Candidate:
     revealed: Mask  # the source shows this pixel and its own hole is not near
     picture: Encoded  # the source over the box, level matched
     level: npt.NDArray[np.float32]
+    field: residual.Field
 
 
 def plan_frame(
@@ -94,7 +98,7 @@ def plan_frame(
     hole_box, kept = hole[inside], (proxy.state == 0)[inside] & ~hole[inside]
     target = _soften(shaper.from_bytes(proxy.rgb[inside]))
     wanted, rare = _candidates(shot, camera, position, count, options, before, hole, box)
-    found = [_look(shot, camera, position, other, target, kept, box, options.margin) for other in wanted]
+    found = [_look(shot, camera, position, other, target, hole, kept, box, options.margin) for other in wanted]
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
     quality = judge.qualities(target, kept, pictures, revealed, rare)
     labels, chosen = _assign(hole_box, position, found, quality, before)
@@ -105,6 +109,7 @@ def plan_frame(
         [found[k].position for k in chosen],
         [found[k].matrix for k in chosen],
         np.array([found[k].level for k in chosen], dtype=np.float32).reshape(-1, 3),
+        [found[k].field for k in chosen],
     )
 
 
@@ -179,18 +184,39 @@ def _revealed(shot: ProxyShot, matrix: Matrix, other: int, box: Box, margin: int
 
 
 def _look(
-    shot: ProxyShot, camera: Camera, position: int, other: int, target: Encoded, kept: Mask, box: Box, margin: int
+    shot: ProxyShot,
+    camera: Camera,
+    position: int,
+    other: int,
+    target: Encoded,
+    hole: Mask,
+    kept: Mask,
+    box: Box,
+    margin: int,
 ) -> _Candidate:
     matrix = camera.to_source(position, other)
-    revealed = _revealed(shot, matrix, other, box, margin)
-    picture = _soften(shaper.from_bytes(pixels.warp(shot.get(other).rgb, matrix, box, cv2.INTER_LINEAR)))
+    field = residual.none() if camera.locked else _field(shot, position, other, matrix, hole, box)
+    revealed = residual.shown(shot.trusted(other, margin), matrix, box, field)
+    code = residual.warp(shot.get(other).rgb, matrix, box, cv2.INTER_LINEAR, field)
+    picture = _soften(shaper.from_bytes(np.asarray(code, dtype=np.uint8)))
     ring = kept & revealed
     level = np.zeros(3, dtype=np.float32)
     if np.count_nonzero(ring) >= 32:
         level = np.median((target - picture)[ring], axis=0).astype(np.float32)
         level[np.abs(level) < 0.004] = 0.0  # under an eight-bit step: the proxies cannot tell
         level = np.clip(level, -0.3, 0.3)
-    return _Candidate(other, matrix, revealed, picture + level, level)
+    return _Candidate(other, matrix, revealed, picture + level, level, field)
+
+
+def _field(shot: ProxyShot, position: int, other: int, matrix: Matrix, hole: Mask, box: Box) -> residual.Field:
+    """What the camera's motion leaves over around the box."""
+    wide = residual.wide(box, (shot.width, shot.height))
+    inside = (slice(wide[1], wide[3]), slice(wide[0], wide[2]))
+    proxy, source = shot.get(position), shot.get(other)
+    open_ = (proxy.state == 0)[inside] & ~hole[inside] & pixels.shown(source.state == 0, matrix, wide)
+    aligned = pixels.warp(source.rgb, matrix, wide, cv2.INTER_LINEAR)
+    inner = (box[0] - wide[0], box[1] - wide[1], box[2] - wide[0], box[3] - wide[1])
+    return residual.measure(proxy.rgb[inside], aligned, open_, hole[inside], inner)
 
 
 def _assign(

@@ -6,8 +6,7 @@ of that is predicted by their *sum* (its gradients, itself, a constant) and take
 sum says nothing about that of the difference, both frames' being alike and independent: the fit, and the choice of
 flat tiles by the sum, take no grain away but for the fit's few degrees of freedom, which are given back.
 
-One frame alone: the flattest tiles, less a quadratic surface (block-based estimation; see
-``void_engine.grain.measuring``).
+One frame alone: the flattest tiles, less a plane or, where that leaves texture, a quadratic surface.
 
 Must not decide how strong the grain is, nor touch pixels that are not usable.
 """
@@ -89,8 +88,8 @@ def examine(picture: Encoded, usable: Mask) -> Frame:
     return Frame(picture, usable, clipped, ends)
 
 
-def single(frame: Frame) -> Fields | None:
-    """From one frame; None where no tile is usable."""
+def single(frame: Frame, terms: int = 3) -> Fields | None:
+    """From one frame, less a plane (3 ``terms``) or a quadratic surface (6); None where no tile is usable."""
     # Where there are few tiles small ones leave more to choose from, and flatness is all that helps here.
     sides = _SIDES if frame.usable.size > _LARGE else _SIDES[-1:]
     spots, side = _spots(frame.picture, frame.usable & ~frame.clipped.all(axis=2), sides, _ALONE)
@@ -99,11 +98,11 @@ def single(frame: Frame) -> Fields | None:
     tiles = np.stack([_cut(frame.picture, y, x, side) for y, x in spots])
     clipped = np.stack([_cut(frame.clipped, y, x, side) for y, x in spots])
     down, across = np.mgrid[-1 : 1 : 1j * side, -1 : 1 : 1j * side]
-    powers = np.stack([np.ones_like(across), across, down, across * down, across**2, down**2])
-    shapes = np.broadcast_to(powers.reshape(6, -1), (len(spots) * 3, 6, side * side))
+    powers = np.stack([np.ones_like(across), across, down, across * down, across**2, down**2])[:terms]
+    shapes = np.broadcast_to(powers.reshape(terms, -1), (len(spots) * 3, terms, side * side))
     rest = _without(tiles.reshape(len(spots) * 3, -1), shapes).reshape(tiles.shape)
     taken = tiles.var(axis=(2, 3)) - rest.var(axis=(2, 3))
-    return Fields(_marked(rest, clipped), (tiles - rest).astype(np.float32), np.maximum(taken, 0.0), smooth=6)
+    return Fields(_marked(rest, clipped), (tiles - rest).astype(np.float32), np.maximum(taken, 0.0), smooth=terms)
 
 
 def pair(one: Frame, other: Frame) -> Fields | None:

@@ -33,7 +33,8 @@ _FEW = 8  # cells
 _EFFECTIVE = 32.0  # of a cell's 64 pixels, as many as are about independent
 _DOUBT = 1.5  # standard errors
 _STIFF = 20.0  # of the curve
-_WORSE = 1.35  # pairs that say so much more than single frames show motion
+_MOTION = 1.35  # pairs that say so much more than single frames show motion
+_TEXTURE = 1.15  # planes that leave so much more than surfaces leave texture
 _OUTLIER = 1.6  # a pair that differs from the others by that: a cut, a flash, a held frame
 
 
@@ -51,16 +52,9 @@ def measure(read: Read, count: int) -> GrainModel:
     pairs, ends, still = _pairs(read, count)
     if still:
         return GrainModel.none()  # frames that are alike to the bit: what seems to be grain is picture
-    alone = []
-    for position in _spread(count, 1 if pairs else 3):
-        frame = fields.examine(*read(position))
-        ends.append(frame.ends)
-        found = fields.single(frame)
-        if found is not None:
-            alone.append(found)
-    pairs = _usual(pairs)
+    pairs, alone = _usual(pairs), _alone(read, count, 1 if pairs else 3, ends)
     by_pairs, by_single = (_curves(pairs) if pairs else None), (_curves(alone) if alone else None)
-    if by_pairs is not None and (by_single is None or not _much_stronger(by_pairs, by_single)):
+    if by_pairs is not None and (by_single is None or not _much_stronger(by_pairs, by_single, pairs, _MOTION)):
         return _model(pairs, by_pairs, _ends(ends))
     return _model(alone, by_single, _ends(ends)) if by_single is not None else GrainModel.none()
 
@@ -84,6 +78,20 @@ def _pairs(read: Read, count: int) -> tuple[list[Fields], list[Floats], bool]:
                 found += [pair] if pair is not None else []
                 break
     return found, ends, count > 1 and not changes
+
+
+def _alone(read: Read, count: int, wanted: int, ends: list[Floats]) -> list[Fields]:
+    """Fields of single frames. ``ends`` grows."""
+    planes, surfaces = [], []
+    for position in _spread(count, wanted):
+        frame = fields.examine(*read(position))
+        ends.append(frame.ends)
+        planes += [found for found in [fields.single(frame, 3)] if found is not None]
+        surfaces += [found for found in [fields.single(frame, 6)] if found is not None]
+    # A surface takes coarse grain along, a plane leaves texture: only a plane much stronger than that has texture.
+    stronger, usual = (_curves(found) if found else None for found in (planes, surfaces))
+    worse = stronger is not None and usual is not None and _much_stronger(stronger, usual, planes, _TEXTURE)
+    return surfaces if worse else planes
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -127,9 +135,14 @@ def _usual(pairs: list[Fields]) -> list[Fields]:
     return [pair for pair, one in zip(pairs, ratio, strict=True) if 1 / _OUTLIER <= one <= _OUTLIER] or pairs
 
 
-def _much_stronger(by_pairs: list[Floats], by_single: list[Floats]) -> bool:
-    ratio = np.concatenate(by_pairs) / np.maximum(np.concatenate(by_single), 1e-9)
-    return bool(np.median(ratio) > _WORSE)
+def _much_stronger(one: list[Floats], other: list[Floats], found: list[Fields], factor: float) -> bool:
+    """Whether the first curves lie far above the others, at the levels that the tiles have."""
+    ratio = []
+    for channel in range(3):
+        level = np.concatenate([tiles.level[:, channel].mean(axis=(1, 2)) for tiles in found])
+        first, second = (np.interp(level, KNOTS, curves[channel]) for curves in (one, other))
+        ratio.append(first / np.maximum(second, 1e-9))
+    return bool(np.median(np.concatenate(ratio)) > factor)
 
 
 def _curves(found: list[Fields]) -> list[Floats] | None:

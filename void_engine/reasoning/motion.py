@@ -42,7 +42,7 @@ class MotionReasoner:
 
     cues: frozenset[str] = frozenset(CUES)
     name: str = "motion"
-    version: str = "1"
+    version: str = "2"
     cloud: bool = False
 
     def reason(self, request: ReasonRequest, tick: Tick) -> Analysis:

@@ -23,7 +23,7 @@ _BACK = (2, 3, 4, 6, 8, 12, 16, 24, 32, 1)  # frames before a touch: what stood 
 _ASIDE = 0.25  # of where something was when it began to move must be bare later, or nothing stood there
 _EARLIER = (3, 5, 8, 12)  # frames before a touch
 _STIRRED = 0.15  # of a place that stood may look different a few frames earlier
-_SHARED = 0.3  # of a bare piece
+_SHARED = 0.05  # of a bare piece: the first frames show but the edge of a plain thing that leaves its place
 _SAMPLES = 12  # frames at which that is looked at
 
 

@@ -26,20 +26,20 @@ def laid(model: GrainModel, level: Picture) -> Picture:
     return synthesise(model, level, (5, 3), (0, 0))
 
 
-def check_known(model: GrainModel, base: float = 0.015, within: float = 0.15, near: float = 0.1) -> None:
+def check_known(model: GrainModel, base: float = 0.015, within: float = 0.15, upto: float = 0.7, band: int = 0) -> None:
     """Against the truth of `grain_samples`."""
-    for level in LEVELS:
+    for level in (level for level in LEVELS if level <= upto):
         truth = strength(np.float32(level), base)
         for channel in range(3):
             assert model.strength(np.array(level), channel) == pytest.approx(truth[channel], rel=within)
     given, true = laid(model, flat(0.5)), noise((256, 256), 999)
-    np.testing.assert_allclose(neighbours(given), neighbours(true), atol=near)
+    np.testing.assert_allclose(neighbours(given), neighbours(true), atol=0.1)
     ratio = spectrum(given / given.std(axis=(0, 1))) / spectrum(true)
     # The finest band holds next to nothing of either.
-    assert ratio[:, :6].min() > 0.7
-    assert ratio[:, :6].max() < 1.4
+    assert ratio[:, band:6].min() > 0.7
+    assert ratio[:, band:6].max() < 1.4
     between = np.corrcoef(given.reshape(-1, 3).T)
-    np.testing.assert_allclose(between, np.corrcoef(true.reshape(-1, 3).T), atol=near)
+    np.testing.assert_allclose(between, np.corrcoef(true.reshape(-1, 3).T), atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_known_grain_on_texture_under_a_camera(step: tuple[float, float]) -> Non
 
 
 def test_a_single_frame_is_enough() -> None:
-    """Its flattest tiles have a little less of the coarse grain than others."""
-    check_known(measured(Clip((0, 0), 1, (360, 480)).frames), within=0.25, near=0.15)
+    """But for the brightest level, whose few tiles lie on edges here, and for waves longer than a tile."""
+    check_known(measured(Clip((0, 0), 1, (360, 480)).frames), within=0.25, upto=0.6, band=1)
 
 
 def test_heavy_grain() -> None:

@@ -103,7 +103,7 @@ def test_a_block_that_a_pushed_block_hits_is_affected_and_less_surely(tmp_path: 
 def test_what_moves_by_itself_behind_the_object_is_not_its_doing(
     tmp_path: Path, scene: Callable[[int], PhysicsShot]
 ) -> None:
-    analysis, _ = reasoned(scene(24), tmp_path)
+    analysis, _ = reasoned(scene(22), tmp_path)
     assert analysis.affected == ()
     assert analysis.belongings == ()
 
@@ -125,3 +125,16 @@ def test_the_same_shot_twice_gives_the_same_answer_at_any_frame_rate(tmp_path: P
     other, second = reasoned(shot, tmp_path / "b", frame_rate=60.0)
     assert one == other
     assert np.array_equal(first, second)
+
+
+def test_what_a_matte_of_half_the_object_misses_goes_with_the_object(tmp_path: Path) -> None:
+    shot = physics.shadow_crosses(12)
+    upper = np.arange(shot.primary.shape[1])[:, None] < physics.GROUND - 22
+    half = PhysicsShot(shot.name, shot.plates, shot.without, shot.primary & ~upper, shot.affected)
+    analysis, _ = reasoned(half, tmp_path)
+    (rest,) = analysis.belongings
+    assert "cannot be told from motion" in " ".join(analysis.warnings)
+    mattes = MatteStore(tmp_path / "mattes", shot.plates.shape[1:3])
+    found = np.stack([mattes.read(rest.matte, position) > 0.5 for position in range(3, 12)])
+    missing = (shot.primary & upper)[3:]
+    assert (found & missing).sum() > 0.5 * missing.sum()
