@@ -37,7 +37,7 @@ class Scene:
     camera: str = "static"
     width: int = 1024
     height: int = 576
-    frames: int = 16
+    frames: int = 12
     drift: float = 0.0
     travel: float = 0.7
     radius: float = 0.12
@@ -121,12 +121,16 @@ def _ways(scene: Scene) -> list[Matrix]:
 def _seen(scene: Scene, room: RGB, way: Matrix) -> RGB:
     over = 2 if scene.width <= 1200 else 1  # the camera's resampling must not alias
     size = (scene.width * over, scene.height * over)
-    to_middle = np.array([[1 / over, 0, 0.5 / over - scene.width / 2], [0, 1 / over, 0.5 / over - scene.height / 2], [0, 0, 1]])
+    to_middle = np.array(
+        [[1 / over, 0, 0.5 / over - scene.width / 2], [0, 1 / over, 0.5 / over - scene.height / 2], [0, 0, 1]]
+    )
     to_room = np.array([[1, 0, room.shape[1] / 2 - 0.5], [0, 1, room.shape[0] / 2 - 0.5], [0, 0, 1]])
 
     def look(picture: npt.NDArray[np.float32], matrix: Matrix) -> npt.NDArray[np.float32]:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        wide = cv2.warpPerspective(picture, to_room @ matrix @ to_middle, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+        wide = cv2.warpPerspective(
+            picture, to_room @ matrix @ to_middle, size, flags=flags, borderMode=cv2.BORDER_REFLECT
+        )
         small = cv2.resize(wide, (scene.width, scene.height), interpolation=cv2.INTER_AREA)
         return np.asarray(small, dtype=np.float32)
 

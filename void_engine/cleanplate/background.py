@@ -55,6 +55,7 @@ def _plans(clip: Clip, shot: ProxyShot, camera: Camera, folder: Path, options: O
                     scratch.save_arrays(path, plan.to_arrays())
             if plan is not None:
                 plans[position] = plan
-                before = plan.sources
+                # A standing camera shows the same pixels from any frame: another one each time keeps the grain alive.
+                before = [] if camera.locked else plan.sources
         tick(f"finding the background of frame {number}")
     return plans

@@ -163,7 +163,7 @@ def _facts(clip: Clip, plans: Plans, layers: list[Layer], camera: Camera) -> dic
                 "frame": clip.numbers[position],
                 "revealed": round(revealed / total, 4),
                 "filled": round(1.0 - revealed / total, 4),
-                "sources": [clip.numbers[source] for source in plan.sources],
+                "sources": [clip.numbers[source] for source in dict.fromkeys(plan.sources)],
             }
         )
     used = Counter(source for plan in plans.values() for source in plan.sources)

@@ -32,6 +32,8 @@ _STILL = 0.3  # proxy pixels over a long span: a standing camera's tracks may ji
 _NEARLY = 1.5  # proxy pixels: a track that moves less may belong to a standing background
 _SOME_STAND = 0.15  # share of the tracks that stand, from which something else may be what moves
 _MOST_STAND = 0.7  # share of the pairs of frames that must say so
+_SECOND = 0.08  # share of the tracks that may be a plane of its own, and
+_OF_REST = 0.4  # share of what is left over that must agree on it
 _CORNERS = 600
 _AGREES = 1.0  # proxy pixels between a track and the model that explains it
 _JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
@@ -41,10 +43,14 @@ _HELD = 4096
 
 @dataclass(frozen=True)
 class Pair:
-    """``matrix`` maps the target's proxy pixels to the source's; ``inliers`` corners agreed on it."""
+    """``matrix`` maps the target's proxy pixels to the source's; ``inliers`` corners agreed on it.
+
+    ``other``: the motion of what does not follow it, such as the floor before a wall; None where nothing agrees.
+    """
 
     matrix: Matrix
     inliers: int
+    other: Matrix | None = None
 
 
 class Camera:
@@ -65,8 +71,16 @@ class Camera:
 
     def to_source(self, target: int, source: int) -> Matrix:
         """Target's proxy pixels to source's, measured directly; (3, 3) float64, identity for a locked camera."""
+        return self._pair(target, source).matrix
+
+    def planes(self, target: int, source: int) -> list[Matrix]:
+        """`to_source` and, where the shot has parallax, the motion of a second plane."""
+        pair = self._pair(target, source)
+        return [pair.matrix] if pair.other is None else [pair.matrix, pair.other]
+
+    def _pair(self, target: int, source: int) -> Pair:
         if self.locked or target == source:
-            return np.eye(3)
+            return Pair(np.eye(3), 0)
         # One measure serves both ways, always taken from the earlier frame: the order of asking must not matter.
         key = (min(target, source), max(target, source))
         pair = self._pairs.get(key)
@@ -75,7 +89,10 @@ class Camera:
             self._pairs[key] = pair
             if len(self._pairs) > _HELD:
                 self._pairs.popitem(last=False)
-        return pair.matrix if target < source else _unit(np.linalg.inv(pair.matrix))
+        if target < source:
+            return pair
+        other = None if pair.other is None else _unit(np.linalg.inv(pair.other))
+        return Pair(_unit(np.linalg.inv(pair.matrix)), pair.inliers, other)
 
 
 def track_camera(shot: ProxyShot, count: int, folder: Path, tick: Callable[[str], None]) -> Camera:
@@ -143,8 +160,25 @@ def apply(matrix: Matrix, points: npt.NDArray[np.float64]) -> npt.NDArray[np.flo
 def measure_pair(target: Proxy, source: Proxy, guess: Matrix) -> Pair:
     """The motion from ``target`` to ``source``, starting from ``guess``; falls back to the guess."""
     start, end = _tracks(target, source, guess)
-    pair = _fit(start, end, (target.rgb.shape[1], target.rgb.shape[0]))
-    return pair if pair is not None else Pair(guess, 0)
+    size = (target.rgb.shape[1], target.rgb.shape[0])
+    pair = _fit(start, end, size)
+    if pair is None:
+        return Pair(guess, 0)
+    return Pair(pair.matrix, pair.inliers, _second(start, end, pair.matrix, size))
+
+
+def _second(start: Points, end: Points, matrix: Matrix, size: tuple[int, int]) -> Matrix | None:
+    """A plane among the tracks that ``matrix`` does not explain."""
+    away = np.linalg.norm(apply(matrix, start.astype(np.float64)) - end, axis=1)
+    rest = away > 1.5 * _AGREES
+    if np.count_nonzero(rest) < max(24, _SECOND * len(start)):
+        return None
+    cv2.setRNGSeed(1)
+    found, inside = cv2.findHomography(start[rest], end[rest], cv2.RANSAC, 0.8, maxIters=3000, confidence=0.999)
+    if found is None or np.count_nonzero(inside) < _OF_REST * np.count_nonzero(rest):
+        return None
+    other = _unit(np.asarray(found, dtype=np.float64))
+    return other if _plausible(other, size) else None
 
 
 def _tracks(target: Proxy, source: Proxy, guess: Matrix) -> tuple[Points, Points]:

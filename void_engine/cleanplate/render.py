@@ -258,8 +258,14 @@ def sample(plate: RGB, matrix: Matrix, region: Box, exposure: float) -> Encoded:
 def sample_bent(plate: RGB, across: Weights, down: Weights, exposure: float) -> Encoded:
     """The encoded ``plate`` at the places (h, w)."""
     height, width = plate.shape[:2]
-    low = [int(np.clip(np.floor(float(places.min())) - 6, 0, most - 1)) for places, most in ((across, width), (down, height))]
-    high = [int(np.clip(np.ceil(float(places.max())) + 7, at + 1, most)) for places, at, most in ((across, low[0], width), (down, low[1], height))]
+    low = [
+        int(np.clip(np.floor(float(places.min())) - 6, 0, most - 1))
+        for places, most in ((across, width), (down, height))
+    ]
+    high = [
+        int(np.clip(np.ceil(float(places.max())) + 7, at + 1, most))
+        for places, at, most in ((across, low[0], width), (down, low[1], height))
+    ]
     crop = shaper.encode(plate[low[1] : high[1], low[0] : high[0]], exposure)
     moved = (across - np.float32(low[0]), down - np.float32(low[1]))
     return np.asarray(cv2.remap(crop, *moved, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)

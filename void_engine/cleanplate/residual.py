@@ -6,6 +6,8 @@ to the hole clearly better than the camera alone does. Must not follow single th
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +46,7 @@ def measure(target: Bytes, source: Bytes, open_: Mask, hole: Mask, inner: Box) -
     """
     if min(hole.shape) < 32:
         return none()
-    grey_t, grey_s = (np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)) for picture in (target, source))
+    grey_t, grey_s = _grey(target), _grey(source)
     usable = pixels.shrunk(open_, 3, border=False)
     corners = cv2.goodFeaturesToTrack(grey_t, _CORNERS, 0.002, _SPACING, mask=usable.astype(np.uint8))
     if corners is None:
@@ -69,17 +71,22 @@ def measure(target: Bytes, source: Bytes, open_: Mask, hole: Mask, inner: Box) -
     return _inner(_spread(start, moved, hole.shape), inner)
 
 
+def _grey(picture: Bytes) -> Bytes:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
 def _guess(target: Bytes, source: Bytes, points: Floats) -> Floats:
     """The displacement at ``points`` by dense flow: coarse, but it finds what is far."""
     threads = cv2.getNumThreads()
     # The flow depends on how many threads share the picture: one, for the same bits on every machine.
     cv2.setNumThreads(1)
     try:
-        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(target, source, None)
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(target, source, None)  # type: ignore[call-overload]
     finally:
         cv2.setNumThreads(threads)
     at = points.astype(int)
-    return np.asarray(flow, dtype=np.float32)[at[:, 1], at[:, 0]]
+    dense: Floats = np.asarray(flow, dtype=np.float32)
+    return np.asarray(dense[at[:, 1], at[:, 0]])
 
 
 def _size(moved: Floats) -> float:
@@ -122,8 +129,8 @@ def _inner(field: Field, inner: Box) -> Field:
 
 
 def warp(
-    picture: npt.NDArray[np.generic], matrix: Matrix, box: Box, how: int, field: Field, *, clamp: bool = False
-) -> npt.NDArray[np.generic]:
+    picture: npt.NDArray[Any], matrix: Matrix, box: Box, how: int, field: Field, *, clamp: bool = False
+) -> npt.NDArray[Any]:
     """`pixels.warp` of proxies with a field over ``box`` on top."""
     if field.size == 0:
         return pixels.warp(picture, matrix, box, how, clamp=clamp)

@@ -98,7 +98,11 @@ def plan_frame(
     hole_box, kept = hole[inside], (proxy.state == 0)[inside] & ~hole[inside]
     target = _soften(shaper.from_bytes(proxy.rgb[inside]))
     wanted, rare = _candidates(shot, camera, position, count, options, before, hole, box)
-    found = [_look(shot, camera, position, other, target, hole, kept, box, options.margin) for other in wanted]
+    found = [
+        _look(shot, plane, camera.locked, position, other, target, hole, kept, box, options.margin)
+        for other in wanted
+        for plane in camera.planes(position, other)
+    ]
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
     quality = judge.qualities(target, kept, pictures, revealed, rare)
     labels, chosen = _assign(hole_box, position, found, quality, before)
@@ -185,7 +189,8 @@ def _revealed(shot: ProxyShot, matrix: Matrix, other: int, box: Box, margin: int
 
 def _look(
     shot: ProxyShot,
-    camera: Camera,
+    matrix: Matrix,
+    locked: bool,
     position: int,
     other: int,
     target: Encoded,
@@ -194,8 +199,7 @@ def _look(
     box: Box,
     margin: int,
 ) -> _Candidate:
-    matrix = camera.to_source(position, other)
-    field = residual.none() if camera.locked else _field(shot, position, other, matrix, hole, box)
+    field = residual.none() if locked else _field(shot, position, other, matrix, hole, box)
     revealed = residual.shown(shot.trusted(other, margin), matrix, box, field)
     code = residual.warp(shot.get(other).rgb, matrix, box, cv2.INTER_LINEAR, field)
     picture = _soften(shaper.from_bytes(np.asarray(code, dtype=np.uint8)))

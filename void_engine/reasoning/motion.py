@@ -26,6 +26,7 @@ from void_engine.segmentation.interface import Tick
 _MOST = 6  # affected things: the surest are kept
 _SAMPLES = 9  # frames at which light is judged
 _AGREE = 0.5  # of the samples
+_AGREE_MOVING = 0.7  # of them, on a reflection of an object that moves
 _BOXES = 24  # at most, of a thing, over the clip
 _FAINT = 0.02  # of the object's size: a smaller shadow is noise
 _PASSES = 5  # over the clip: measuring, following, touches, judging light, writing
@@ -81,13 +82,22 @@ class MotionReasoner:
                 dark = shadow(measure.rgb, measure.primary, _taken(measures, track, position))
                 shaded += int(dark.sum() > _FAINT * measure.primary.sum())
         found: list[Finding] = []
-        if len(mirrors) > _AGREE * len(picks):
+        # A reflection goes wherever the object goes; scenery that looks like one comes and goes as the object passes.
+        agree = _AGREE_MOVING if _wanders([boxes[position] for position in picks]) else _AGREE
+        if len(mirrors) > agree * len(picks):
             below = int(np.median([mirror.below for mirror in mirrors]))
             alike = float(np.mean([mirror.alike for mirror in mirrors]))
             found.append(_reflection(measures, Mirror(below, alike), present))
         if shaded > _AGREE * len(picks):
             found.append(_shadow(measures, track, present))
         return found
+
+
+def _wanders(boxes: list[Box | None]) -> bool:
+    """Whether the object's middle moves in the picture by more than half its size."""
+    sides = np.array([box for box in boxes if box is not None], np.float64)
+    middles, sizes = (sides[:, :2] + sides[:, 2:]) / 2, sides[:, 2:] - sides[:, :2]
+    return bool((np.ptp(middles, axis=0) > 0.5 * np.median(sizes, axis=0)).any())
 
 
 def _reflection(measures: Measures, mirror: Mirror, present: list[int]) -> Finding:

@@ -33,6 +33,9 @@ _COINCIDENCE = (
 )
 _SHARED = 0.5  # of a thing: the rest may be fringe
 _WHOLE = 0.7  # of its usual size: less is partly hidden, and its middle misleads
+_BEHIND = 0.1  # of it within the object's outline: it may be behind
+_ALWAYS = 0.8  # of the frames in which it moves: a part of the object touches it and goes with it
+_DRIFTS = 0.35  # of the object's way: a part of it keeps its place
 _WITHIN = 4  # frames over which a velocity is measured
 
 
@@ -141,6 +144,14 @@ def _goes_along(seen: list[Sighting]) -> bool:
     return bool(0.4 < along < 2.5 and strays <= np.linalg.norm(own, axis=1).mean())
 
 
+def _rigid(seen: list[Sighting]) -> bool:
+    """Whether it keeps its place at the object while that travels: what overtakes it, or is overtaken, does not."""
+    offsets = np.array([np.subtract(each.steady, each.object_steady) for each in seen])
+    ways = np.array([each.object_steady for each in seen])
+    travel = float(np.linalg.norm(np.ptp(ways, axis=0)))
+    return float(np.linalg.norm(np.ptp(offsets, axis=0))) < _DRIFTS * travel
+
+
 def _rests(scene: _Scene, thing: Thing) -> list[Finding]:
     """It moves inside, on or in front of an object that stands still, and stays there: the object holds it up."""
     moved = thing.moved
@@ -187,12 +198,18 @@ def _collides(scene: _Scene, thing: Thing) -> list[Finding]:
     touch = _first_touch(thing)
     before = [seen for seen in thing.moved if seen.position < touch.position and not seen.touching]
     whole = _WHOLE * float(np.median([seen.area for seen in before])) if before else 0.0
-    after = [seen for seen in thing.sightings if seen.position > touch.position and seen.area > whole][: 2 * _WITHIN]
+    after = [seen for seen in thing.sightings if seen.position > touch.position and seen.area > whole]
+    if touch.object_moves > 0.5:
+        # An object that moves may only pass in front: what is hidden stays marked where it was last seen.
+        after = [seen for seen in after if seen.moving and seen.inside < _BEHIND]
+    after = after[: 2 * _WITHIN]
     if len(before) < _LASTED or len(after) < 2 or not _went_somewhere(before):
         return []
     came, went = _velocity(before[-_WITHIN:]), _velocity(after)
     speed = float(np.hypot(*came))
     if speed <= 0 or float(np.hypot(went[0] - came[0], went[1] - came[1])) < _SWERVED * speed:
+        return []
+    if _seen_going_on(scene, touch, came):
         return []
     path = _straight_on(scene, touch, came)
     return [
@@ -210,6 +227,23 @@ def _collides(scene: _Scene, thing: Thing) -> list[Finding]:
             warning="The way that a thing would have gone on is drawn straight and at the speed it came with.",
         )
     ]
+
+
+def _seen_going_on(scene: _Scene, touch: Sighting, came: tuple[float, float]) -> bool:
+    """Whether something is where it would be had it passed behind the object, and goes as it came."""
+    near = float(np.sqrt(touch.area))
+    for thing in scene.track.things:
+        there = []
+        for seen in thing.moved:
+            ahead = seen.position - touch.position
+            off = np.subtract(seen.steady, np.add(touch.steady, np.multiply(came, ahead)))
+            if ahead > 1 and float(np.hypot(*off)) < near:
+                there.append(seen)
+        if len(there) >= _LASTED:
+            off = np.subtract(_velocity(there), came)
+            if float(np.hypot(*off)) < _SWERVED * float(np.hypot(*came)):
+                return True
+    return False
 
 
 def _straight_on(scene: _Scene, touch: Sighting, came: tuple[float, float]) -> tuple[tuple[int, float, float], ...]:
@@ -251,12 +285,16 @@ def _carried(scene: _Scene, thing: Thing) -> list[Finding]:
     if len(together) < _LASTED or not _went_somewhere(thing.moved) or thing.moved[0].position > together[0].position:
         return []
     came = [seen for seen in thing.moved if not seen.touching and seen.position < together[0].position]
-    if len(came) >= _LASTED or not _goes_along(together):
+    # What turns up at an object long on its way came out from behind it; what it takes up stood, and is pushed.
+    late = thing.sightings[0].position - _sets_off(scene) > 2 * _LASTED
+    if late or len(came) >= _LASTED or not _goes_along(together):
         return []
     apart = [seen for seen in thing.moved if not seen.touching and seen.position > together[-1].position]
     mask = scene.thing(thing.key)
     last = thing.sightings[-1].position
     if len(apart) < _LASTED:
+        if len(together) < _ALWAYS * len(thing.moved) or not _rigid(together):
+            return []
         why = "It touches the object and moves only together with it, through the whole clip."
         return [Finding("carried", "thing that moves with the object", why, thing.sightings[0].position, last, 0.45,
                         mask, belonging=True, warning="Whether what moves with the object is its own or only held "
@@ -268,6 +306,19 @@ def _carried(scene: _Scene, thing: Thing) -> list[Finding]:
                     will_move=True, movement="Without the object " + movement, path=path,
                     warning="Where a carried thing would be without the object cannot be known: at best that it falls "
                     "from where it was first held to the height at which it came to rest.")]  # fmt: skip
+
+
+def _sets_off(scene: _Scene) -> int:
+    """The first position at which the object has moved, the camera's motion taken out."""
+    start: tuple[float, float] | None = None
+    for position, box in enumerate(scene.object_boxes):
+        if box is None:
+            continue
+        place = mapped(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), scene.track.chain[position])
+        start = start or place
+        if float(np.hypot(place[0] - start[0], place[1] - start[1])) > 1.0:
+            return position
+    return scene.last
 
 
 def _dropped(scene: _Scene, thing: Thing, release: Sighting) -> tuple[tuple[int, float, float], ...]:
