@@ -201,6 +201,37 @@ def pans_with_parallax(frames: int = 24) -> PhysicsShot:
     return _shot("pans_with_parallax", simulate)
 
 
+def passes_by_chance(seed: int, frames: int = 24) -> PhysicsShot:
+    """The object, a disc, passes in front of a thing that goes its own way; all else by chance: it affects nothing."""
+    rng = np.random.default_rng(seed)
+    wall = rng.integers(60, 200, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    wall = cv2.GaussianBlur(wall, (0, 0), float(rng.uniform(0.8, 4)))
+    speed = rng.uniform(-6, 6, 2) * [1, 0.3]
+    start = np.array([WIDTH / 2, 80]) - speed * frames / 2 + rng.uniform(-20, 20, 2)
+    side = int(rng.integers(12, 34))
+    look = cv2.GaussianBlur(rng.integers(0, 255, (side, side, 3)).astype(np.uint8), (0, 0), 1.5) // 2
+    look = look + rng.integers(0, 120, 3).astype(np.uint8)
+    across = rng.uniform(4, 11) * rng.choice([-1, 1])
+    row, radius = 80 + rng.uniform(-15, 15), int(rng.integers(12, 30))
+    colour = rng.integers(20, 250, 3)
+
+    def simulate(present: bool) -> Frames:
+        pictures, masks = [], []
+        for frame in range(frames):
+            room = np.pad(wall, ((side, side), (WIDTH, WIDTH), (0, 0)))
+            x, y = np.rint(start + speed * frame + (WIDTH, side)).astype(int)
+            room[y : y + side, x : x + side] = look
+            picture, mask = room[side:-side, WIDTH:-WIDTH].copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+            if present:
+                cv2.circle(mask, (round(WIDTH / 2 + across * (frame - frames / 2)), int(row)), radius, 1, -1)
+                picture[mask > 0] = colour
+            pictures.append(picture)
+            masks.append(mask > 0)
+        return pictures, masks
+
+    return _shot(f"passes_by_chance {seed}", simulate)
+
+
 def turned(shot: PhysicsShot) -> PhysicsShot:
     """Left for right."""
     return _each(shot, lambda frames, position: frames[position][:, ::-1])

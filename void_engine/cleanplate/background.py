@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from void_engine.cleanplate import scratch
 from void_engine.cleanplate.motion import Camera, track_camera
 from void_engine.cleanplate.options import Options
@@ -39,6 +41,14 @@ def find_background(clip: Clip, folder: Path, options: Options, tick: Tick) -> B
     shot, grain = read_shot(clip, folder, tick)
     camera = track_camera(shot, count, folder, tick)
     return Background(shot, camera, grain, _plans(clip, shot, camera, folder, options, tick))
+
+
+def grain_alone(clip: Clip, folder: Path, tick: Tick) -> Background:
+    """As `find_background`, for who wants nothing of other frames: nothing is tracked or planned."""
+    shot, grain = read_shot(clip, folder, tick)
+    for number in clip.numbers * (TICKS - 1):
+        tick(f"frame {number}")
+    return Background(shot, Camera(shot, [np.eye(3)] * len(clip.numbers), True), grain, {})
 
 
 def _plans(clip: Clip, shot: ProxyShot, camera: Camera, folder: Path, options: Options, tick: Tick) -> Plans:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from void_engine import grain
 from void_engine.cleanplate import pixels, scratch, shaper
-from void_engine.cleanplate.background import TICKS, Background, find_background
+from void_engine.cleanplate.background import TICKS, Background, find_background, grain_alone
 from void_engine.cleanplate.fill import plate_box
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.render import Painted, Painter
@@ -54,7 +54,10 @@ def add_detail(
     pixels to one of the model's. Raises ``Cancelled`` through ``context``.
     """
     bar = _Bar(context, (TICKS + 1) * len(clip.numbers))
-    behind = find_background(clip, context.scratch, Options(), bar.tick)
+    if options.detail:
+        behind = find_background(clip, context.scratch, Options(), bar.tick)
+    else:
+        behind = grain_alone(clip, context.scratch, bar.tick)
     work = _Work(clip, behind, scale, options, seed)
     shares = []
     for position, number in enumerate(clip.numbers):
@@ -97,7 +100,7 @@ class _Work:
         made = shaper.encode(generated[window], exposure)
         trust = np.zeros(made.shape[:2], np.float32)
         finished = made
-        seen = self._seen(position) if self._options.detail else None
+        seen = self._seen(position)
         if seen is not None:
             box, painted = seen
             inner = (slice(box[1], box[3]), slice(box[0], box[2]))

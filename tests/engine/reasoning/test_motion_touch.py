@@ -71,7 +71,7 @@ def same(shot: PhysicsShot) -> PhysicsShot:
         pytest.param(same, 0.6, id="as it is"),
         pytest.param(physics.turned, 0.6, id="from the right", marks=pytest.mark.slow),
         pytest.param(physics.recoloured, 0.6, id="other colours", marks=pytest.mark.slow),
-        pytest.param(physics.panned, 0.5, id="the camera pans"),
+        pytest.param(physics.panned, 0.5, id="the camera pans", marks=pytest.mark.slow),
         pytest.param(lambda shot: physics.enlarged(shot, 2.0), 0.6, id="twice as large", marks=pytest.mark.slow),
     ],
 )
