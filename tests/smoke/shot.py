@@ -64,8 +64,10 @@ def read_quadmask(path: Path, size: tuple[int, int], corner: tuple[int, int]) ->
 
 def read_frames(shot: Shot, out: Path) -> Iterator[Frame]:
     for number, plate_path, mask_path, truth_path in shot.frames:
-        plate, _, corner = read(plate_path)
-        result, _, _ = read(out / f"plate.{number:04d}.exr")
+        plate, names, corner = read(plate_path)
+        result, found, _ = read(out / f"plate.{number:04d}.exr")
+        # The plate's own channels: the result has VOID's layers, too. One that is missing makes the shapes differ.
+        result = result[..., [index for index, name in enumerate(found) if name in names]]
         quadmask = read_quadmask(mask_path, plate.shape[:2], corner)
         truth = read(truth_path, "float")[0] if truth_path else None
         yield Frame(plate, result, quadmask, truth, shot.inpaint_db.get(number))
