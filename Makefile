@@ -16,7 +16,7 @@ test: $(DEV)/.done  ## all fast tests, a process for each core; a file's tests s
 	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(DEV)/.done  ## kills at many points, long soaks
-	$(DEV)/bin/python -m pytest -m slow
+	$(DEV)/bin/python -m pytest -m slow --numprocesses auto --dist loadfile
 
 test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
 	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
