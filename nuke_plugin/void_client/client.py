@@ -68,7 +68,7 @@ class Client:
                 hint="Give the connection file that the server wrote (--connection), or set server_key in client.yaml.",
             )
         self.settings = settings
-        keys = read_pair(Path(settings.key_file or ""))
+        keys = read_pair(Path(settings.key_file or ""), shared=settings.shared_key)
         self._connection = Connection(settings.endpoint, check_public(settings.server_key), keys, on_state=on_state)
 
     def __enter__(self) -> Client:

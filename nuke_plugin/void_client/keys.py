@@ -63,12 +63,17 @@ def make_pair(folder: Path, name: str) -> KeyPair:
     return read_pair(secret)
 
 
-def read_pair(path: Path) -> KeyPair:
-    """Raises ``NotAuthorised`` where the file is missing, unreadable, open to others or not a key."""
+def read_pair(path: Path, *, shared: bool = False) -> KeyPair:
+    """``shared``: a studio's key, which its file's group may read (mode 0640).
+
+    Raises ``NotAuthorised`` where the file is missing, unreadable, open to others or not a key.
+    """
     if not path.is_file():
         raise NotAuthorised(f"There is no key at {path}.", hint="Make one with `void keys new`.")
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise NotAuthorised(f"The secret key {path} can be read by others.", hint=f"Run: chmod 600 {path}")
+    forbidden = stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if shared else stat.S_IRWXG)
+    if os.name == "posix" and path.stat().st_mode & forbidden:
+        mode = "640" if shared else "600"
+        raise NotAuthorised(f"The secret key {path} can be read by others.", hint=f"Run: chmod {mode} {path}")
     try:
         public, secret = zmq.auth.load_certificate(str(path))
     except (OSError, ValueError) as problem:

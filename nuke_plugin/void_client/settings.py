@@ -35,14 +35,15 @@ def load_settings(
 
     ``prefix`` begins the environment's names: ``VOID_SERVER_`` + the key in capitals. Raises ``SettingsError``.
     """
-    values: dict[str, Any] = dict(_from_file(file)) if file is not None else {}
-    values.update(_from_environment(cls, prefix, environment))
+    values: dict[str, Any] = dict(read_file(file)) if file is not None else {}
+    values.update(from_environment(cls, prefix, environment))
     values.update({key: value for key, value in overrides.items() if value is not None})
     where = f"settings {file}" if file is not None else "settings"
     return schema.load(cls, values, where=where, error=SettingsError)
 
 
-def _from_file(file: Path) -> Mapping[str, Any]:
+def read_file(file: Path) -> Mapping[str, Any]:
+    """A settings file's map of keys, unchecked. Raises ``SettingsError``."""
     try:
         value = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as problem:
@@ -54,7 +55,8 @@ def _from_file(file: Path) -> Mapping[str, Any]:
     return value
 
 
-def _from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The keys of ``cls`` that the environment sets. Raises ``SettingsError`` for a variable that is none of them."""
     hints = typing.get_type_hints(cls)
     names = {prefix + f.name.upper(): f.name for f in dataclasses.fields(cls)}
     values = {}
@@ -87,19 +89,26 @@ class ClientSettings:
     """How a client finds its server.
 
     endpoint: ``tcp://host:port``. server_key: the server's public key. key_file: this user's secret key.
-    timeout_s: how long a request may wait for an answer, offline times included.
+    timeout_s: how long a request may wait for an answer, offline times included. shared_key: the secret key is the
+    studio's, and its file's group may read it.
     """
 
     endpoint: str = "tcp://127.0.0.1:7411"
     server_key: Optional[str] = None
     key_file: Optional[str] = None
     timeout_s: float = 30.0
+    shared_key: bool = False
 
     def __post_init__(self) -> None:
         if not self.endpoint.startswith("tcp://"):
             raise ValueError(f"the endpoint {self.endpoint!r} does not begin with tcp://")
         if self.timeout_s <= 0:
             raise ValueError("timeout_s must be above 0")
+
+
+def _check_endpoint(text: str) -> None:
+    if not text.startswith("tcp://"):
+        raise ValueError(f"the endpoint {text!r} does not begin with tcp://")
 
 
 CLIENT_PREFIX = "VOID_CLIENT_"
@@ -113,6 +122,11 @@ def config_dir(environment: Mapping[str, str]) -> Path:
     if sys.platform == "win32":
         return Path(environment.get("APPDATA", str(Path.home()))) / "void"
     return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "void"
+
+
+def default_key_file(environment: Mapping[str, str]) -> Path:
+    """This user's own secret key, as ``void keys new`` makes it."""
+    return config_dir(environment) / "keys" / "client.key_secret"
 
 
 def data_dir(environment: Mapping[str, str]) -> Path:
@@ -133,6 +147,5 @@ def load_client_settings(
         ClientSettings, file=file, prefix=CLIENT_PREFIX, environment=environment, overrides=overrides
     )
     if settings.key_file is None:
-        default = config_dir(environment) / "keys" / "client.key_secret"
-        settings = dataclasses.replace(settings, key_file=str(default))
+        settings = dataclasses.replace(settings, key_file=str(default_key_file(environment)))
     return settings
