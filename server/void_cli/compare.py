@@ -1,18 +1,24 @@
 """``void compare A B``: two clips side by side, in pictures and in numbers.
 
 Promises: no pixel is touched in this process: a child does it (`void_engine.looking`), which ends with us. Ctrl-C ends
-the comparison and leaves no half file.
+the comparison and leaves no half file. Sheets and movies carry content credentials, or it is told why not.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from void_client.manifest import write_durably
+
+from . import places
 from .child import in_a_child, require_pixels
 from .output import Output
+from .shot import user_signing_key
 
 
 def add_commands(commands: Any) -> None:
@@ -45,14 +51,47 @@ def _compare(options: argparse.Namespace, output: Output) -> int:
         "a", "b", "out", "matte", "quadmask", "frames", "layer", "colour_space", "ocio", "codec", "fps", "gain",
         "signed", "exposure", "width", "movies",
     )  # fmt: skip
-    report = in_a_child("compare", {key: getattr(options, key) for key in keys}, output)
-    for note in report["notes"]:
-        output.say(f"note: {note}", note=note)
+    recorded = {"A": _recorded(options.a), "B": _recorded(options.b)}
+    report = in_a_child("compare", {**{key: getattr(options, key) for key in keys}, "recorded": recorded}, output)
     out = Path(options.out)
-    output.say(
-        _told(report, out), out=str(out), **{key: report[key] for key in ("range", "region", "summary", "files")}
-    )
+    given = _credentials(report, out)
+    for note in (*report["notes"], *_lacking(given)):
+        output.say(f"note: {note}", note=note)
+    values = {key: report[key] for key in ("range", "region", "summary", "files")}
+    output.say(_told(report, out), out=str(out), **values, credentials=given)
     return 0
+
+
+def _recorded(clip: str) -> str:
+    """The OCIO file that a result's job was given, where it was made here; the child compares its digest."""
+    path = Path(os.path.abspath(os.path.expanduser(clip)))
+    place = places.recorded(path if path.is_dir() else path.parent).get("ocio", "")
+    place = place.get("0", "") if isinstance(place, Mapping) else place
+    return place if isinstance(place, str) else ""
+
+
+def _credentials(report: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """Each sheet and movie gets its content credential; its name → what kept it from that, or nothing. The report says
+    so, too."""
+    from void_server import credentials, signing
+
+    key = user_signing_key(os.environ)
+    signing.check(key, make=True)  # as a private server of this user would
+    statement = credentials.about_shown([side["result"] for side in (report["a"], report["b"]) if side["result"]])
+    notary = signing.Notary(key)
+    pictures = sorted(name for name in report["files"].values() if Path(name).suffix in credentials.SUFFIXES)
+    given = {name: notary.stamp(out / name, statement) for name in pictures}
+    path = out / report["files"]["report"]
+    whole = {**json.loads(path.read_text(encoding="utf-8")), "credentials": given}
+    write_durably(path, (json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return given
+
+
+def _lacking(given: Mapping[str, str]) -> list[str]:
+    without = {name: why for name, why in given.items() if why}
+    if not without:
+        return []
+    return [f"NO content credentials in {', '.join(without)}: {next(iter(without.values()))}"]
 
 
 def _told(report: Mapping[str, Any], out: Path) -> str:

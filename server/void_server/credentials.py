@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,17 @@ def about(manifest: ResultManifest) -> dict[str, Any]:
         "job": manifest.content_hash,
         "models": models,
     }
+
+
+def about_shown(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The statement of a picture that shows several clips. ``results``: engine, engine_version, job and models of
+    those that are results. What is generated counts before what is not; all jobs are named."""
+    if not results:
+        return {"engine": "", "engine_version": "", "job": "", "models": {}}
+    # cleanplate's pixels are the plate's own: a generating engine beside it is what has to be told.
+    first = min(results, key=lambda each: each["engine"] == "cleanplate")
+    statement = {key: first[key] for key in ("engine", "engine_version", "job", "models")}
+    return {**statement, "shows": sorted({str(each["job"]) for each in results if each["job"]})}
 
 
 def source_type(engine: str) -> str:

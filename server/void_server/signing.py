@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from void_client.digest import sha256_file
 from void_client.errors import EngineUnavailable, SettingsError, VoidError
@@ -193,9 +193,10 @@ class Notary:
         """Each picture's name → what kept it from its credential, or nothing."""
         given: dict[str, str] = {}
         files = []
+        statement = credentials.about(manifest)
         for file in manifest.files:
             if Path(file.name).suffix.lower() in credentials.SUFFIXES:
-                signed, reason = _or_reason(functools.partial(self._credential, file, folder, manifest, key))
+                signed, reason = _or_reason(functools.partial(self._credential, folder / file.name, statement, key))
                 given[file.name] = reason
                 if signed is None:
                     log.warning("%s of %s has no content credential: %s", file.name, manifest.job_id, reason)
@@ -203,17 +204,21 @@ class Notary:
             files.append(file)
         return dataclasses.replace(manifest, files=tuple(files)), given
 
-    def _credential(
-        self, file: ResultFile, folder: Path, manifest: ResultManifest, key: Ed25519PrivateKey | None
-    ) -> ResultFile:
+    def stamp(self, path: Path, statement: dict[str, Any]) -> str:
+        """Give a picture that belongs to no result its content credential, in place. ``statement``:
+        ``credentials.about_shown``. Returns what kept it from its credential, or nothing."""
+        key, lack = _or_reason(lambda: read_key(self.key))
+        _, reason = _or_reason(lambda: self._credential(path, statement, key))
+        return reason and (lack or reason)
+
+    def _credential(self, path: Path, statement: dict[str, Any], key: Ed25519PrivateKey | None) -> ResultFile:
         signer = self._signer(key)
-        path = folder / file.name
         temporary = path.with_name(f".credential.{path.name}")  # a cached file that is linked here stays as it is
         try:
-            credentials.credential(path, temporary, credentials.about(manifest), signer)
+            credentials.credential(path, temporary, statement, signer)
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
-            signed = ResultFile(file.name, sha256_file(temporary), temporary.stat().st_size)
+            signed = ResultFile(path.name, sha256_file(temporary), temporary.stat().st_size)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

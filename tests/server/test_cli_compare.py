@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.servers import run_void, wait_until, write_shot
+from void_server import credentials
 
 # Where the tests run in the background the shell has SIGINT ignored, and children inherit that.
 INTERRUPTIBLE = (
@@ -52,6 +53,47 @@ def test_a_comparison_tells_its_numbers_and_writes_its_files(clip, tmp_path):
         "difference.mp4", "flicker.csv", "flicker.png", "report.json", "sheet.png", "wipe.mp4",
     ]  # fmt: skip
     assert "compare: 4/4" in done.stderr
+
+
+def test_sheets_and_movies_carry_content_credentials_and_say_what_they_show(clip, tmp_path):
+    result = Path(shutil.copytree(clip, tmp_path / "result"))
+    frames = [{"number": n, "name": f"plate.{n}.exr", "sha256": "0" * 64, "size": 1} for n in range(1001, 1005)]
+    facts = {"void/engine": "void", "void/engineVersion": "2", "void/model.pass1": "a" * 64, "void/prompt": "secret"}
+    (result / "manifest.json").write_text(json.dumps({"frames": frames, "content_hash": "c" * 64, "facts": facts}))
+    config = {"VOID_CONFIG_DIR": str(tmp_path / "config")}
+    done = run_void("compare", plates(clip), result, "--out", tmp_path / "out", "--json", **config)
+    assert done.returncode == 0, done.stderr
+    names = ["difference.mp4", "flicker.png", "sheet.png", "wipe.mp4"]
+    assert json.loads(done.stdout.splitlines()[-1])["credentials"] == dict.fromkeys(names, "")
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["credentials"] == dict.fromkeys(names, "")
+    for name in names:
+        told = credentials.read(tmp_path / "out" / name)
+        assert (told["state"], told["source"]) == ("untrusted", "compositeWithTrainedAlgorithmicMedia"), name
+        assert b"secret" not in (tmp_path / "out" / name).read_bytes()
+    plain = run_void("compare", plates(clip), plates(clip), "--out", tmp_path / "plain", "--no-movies", **config)
+    assert plain.returncode == 0
+    assert credentials.read(tmp_path / "plain" / "sheet.png")["source"] == "composite"
+
+
+def test_a_picture_of_two_results_names_the_engine_that_generates():
+    def made(engine: str, job: str) -> dict[str, object]:
+        return {"engine": engine, "engine_version": "1", "job": job, "models": {}, "space": ""}
+
+    both = credentials.about_shown([made("cleanplate", "b"), made("void", "a")])
+    assert (both["engine"], both["job"], both["shows"]) == ("void", "a", ["a", "b"])
+    assert credentials.about_shown([made("cleanplate", "")])["shows"] == []
+    assert credentials.about_shown([])["engine"] == ""
+
+
+def test_a_comparison_without_a_key_says_that_it_has_no_credentials(clip, tmp_path):
+    (tmp_path / "config").write_text("a file where the folder of settings should be")
+    done = run_void(
+        "compare", plates(clip), plates(clip), "--out", tmp_path / "out", "--no-movies",
+        VOID_CONFIG_DIR=str(tmp_path / "config"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "note: NO content credentials in flicker.png, sheet.png:" in done.stdout
+    assert credentials.read(tmp_path / "out" / "sheet.png")["state"] == "none"
 
 
 def test_json_lines_are_for_machines(clip, tmp_path):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ from void_engine.looking.matte import MATTE, QUADMASK, Mattes
 from void_engine.looking.measure import differing, measure
 from void_engine.looking.movie import CODECS, MovieWriter, choose_codec, frame_rate
 from void_engine.looking.report import FrameRow, as_csv, as_json, as_plot, summary
+from void_engine.looking.spaces import name_spaces
 from void_engine.looking.view import Colour, placed
 
 SHEET, PLOT, CSV, REPORT = "sheet.png", "flicker.png", "flicker.csv", "report.json"
@@ -50,7 +51,8 @@ Check = Callable[[], None]  # raises Cancelled
 class CompareOptions:
     """``a``, ``b``: folder, pattern or movie. ``matte``: white is inside; ``quadmask``: 255 is outside; one of them.
 
-    ``colour_space``: of EXRs, by the OCIO configuration ``ocio``; "" is scene-linear with Rec.709 primaries.
+    ``colour_space``: of EXRs, by the OCIO configuration ``ocio``; "" is what the results say of themselves, else
+    scene-linear with Rec.709 primaries. ``recorded``: "A" and "B" → the OCIO file that a result's job was given.
     ``fps`` empty: what the footage says, else 24. ``width``: of movies, at most, pixels. ``exposure``: stops.
     """
 
@@ -63,6 +65,7 @@ class CompareOptions:
     layer: str = ""
     colour_space: str = ""
     ocio: str = ""
+    recorded: Mapping[str, str] = field(default_factory=dict)
     codec: str = "h264"
     fps: str = ""
     gain: float = 8.0
@@ -104,7 +107,7 @@ def compare(options: CompareOptions, progress: Progress, check: Check) -> dict[s
         a, b = (open_footage(name, text, options.layer) for name, text in (("A", options.a), ("B", options.b)))
         open_things.callback(a.close)
         open_things.callback(b.close)
-        _name_space(options, a, b)
+        colours = name_spaces(options.colour_space, options.ocio, options.recorded, a, b)
         files = outputs(options)
         _check_outputs(files, a, b)
         pairing = pair(a, b, options.frames)
@@ -125,7 +128,7 @@ def compare(options: CompareOptions, progress: Progress, check: Check) -> dict[s
     report = {
         **_told(options, a, b, mattes, fps),
         "range": format_frames(pairing.numbers),
-        "notes": [*pairing.notes, *notes, *watch.notes()],
+        "notes": [*pairing.notes, *colours, *notes, *watch.notes()],
         "summary": summary(watch.rows),
         "files": {what: path.name for what, path in files.items()},
     }
@@ -267,18 +270,6 @@ def _open_movies(
     return {w: open_things.enter_context(MovieWriter(files[w], fps, codec=options.codec)) for w in wanted}
 
 
-def _name_space(options: CompareOptions, *sides: Footage) -> None:
-    """Raises ``JobError`` (no such space or configuration), ``EngineUnavailable`` (no OCIO here)."""
-    if not options.colour_space:
-        return
-    from void_engine.colour import config
-    from void_engine.colour.working import working_space
-
-    space = working_space(config.load(options.ocio), options.colour_space)
-    for side in sides:
-        side.to_linear = space.to_linear if side.scene_linear else None
-
-
 def _check_outputs(files: dict[str, Path], *sides: Footage) -> None:
     """Somebody compares what an earlier comparison wrote."""
     for side in sides:
@@ -316,6 +307,8 @@ def _told(options: CompareOptions, a: Footage, b: Footage, mattes: Mattes | None
             "frames": format_frames(side.numbers),
             "format": words(side.display),
             "scene_linear": side.scene_linear,
+            "colour_space": side.space_name or None,
+            "result": side.said.made(),
         }
         for side in (a, b)
     }
@@ -324,7 +317,7 @@ def _told(options: CompareOptions, a: Footage, b: Footage, mattes: Mattes | None
         "version": VERSION,
         **sides,
         "region": region,
-        "view": {"from": options.colour_space or None, "curve": "sRGB, cut at 1", "exposure": options.exposure},
+        "view": {"from": a.space_name or None, "curve": "sRGB, cut at 1", "exposure": options.exposure},
         "movies": {"codec": options.codec, "fps": str(fps), "gain": options.gain} if options.movies else None,
         "options": asdict(options),
     }

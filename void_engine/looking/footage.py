@@ -23,6 +23,7 @@ from void_client.errors import InputError
 from void_client.sequence import FramePattern
 
 from void_engine.interface import Window
+from void_engine.looking.said import Said, said_by
 from void_engine.looking.view import Colour, placed, to_view
 from void_engine.plates import PlateFrame, read_frame, read_header
 from void_engine.plates.source import FrameSource
@@ -48,7 +49,8 @@ class Footage(ABC):
     """One side of the comparison. ``name``: how errors call it. ``scene_linear``: else ``stored`` is display-referred.
 
     ``rate``: frames a second, 0.0 where the files do not say. ``aspect``: a pixel's width by its height.
-    ``to_linear``: from the working space of an EXR to scene-linear with Rec.709 primaries; None where it is that.
+    ``said``: what a result says of itself. ``space_name``, ``to_linear``: the working space of EXRs, and from it to
+    scene-linear with Rec.709 primaries; "" and None where they are that.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Footage(ABC):
     aspect = 1.0
     rate = 0.0
     notes: tuple[str, ...] = ()
+    said = Said()
+    space_name = ""
     to_linear: Callable[[Colour], Colour] | None = None
 
     @abstractmethod
@@ -106,6 +110,7 @@ class FileFootage(Footage):
         if self.scene_linear:
             header = read_header(self._files[first], input=self.input, frame=first)
             self.display, self.aspect, self.rate = header.display_window, header.pixel_aspect, header.frame_rate
+            self.said = said_by(list(self._files.values()), header)
         else:
             self.display = self.read(first).window
 

@@ -18,6 +18,7 @@ import OpenEXR
 import pytest
 from void_client.errors import Cancelled, FrameError, InputError, JobError
 
+from void_engine.colour import config as configs
 from void_engine.looking.compare import CompareOptions, compare
 from void_engine.looking.movie import write_movie
 from void_engine.looking.report import COLUMNS
@@ -428,15 +429,17 @@ def test_an_input_is_never_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "wipe.mp4").read_bytes() == before
 
 
+# ACEScg by its published matrix (AP1, Bradford to D65), not by OCIO.
+ACESCG = np.array([
+    [0.613097, 0.339523, 0.047379], [0.070194, 0.916354, 0.013452], [0.020616, 0.109570, 0.869815],
+])  # fmt: skip
+
+
+def to_acescg(_: int, picture: np.ndarray) -> np.ndarray:
+    return np.clip(picture, 0, 4) @ ACESCG.T.astype(np.float32)
+
+
 def test_another_working_space_is_seen_as_what_it_means(tmp_path: Path) -> None:
-    """ACEScg by its published matrix (AP1, Bradford to D65), not by OCIO."""
-    matrix = np.array([
-        [0.613097, 0.339523, 0.047379], [0.070194, 0.916354, 0.013452], [0.020616, 0.109570, 0.869815],
-    ])  # fmt: skip
-
-    def to_acescg(_: int, picture: np.ndarray) -> np.ndarray:
-        return np.clip(picture, 0, 4) @ matrix.T.astype(np.float32)
-
     numbers = [1001, 1002, 1003]
     a = clip(tmp_path / "a", numbers, to_acescg)
     pictures = [view(np.clip(light(number), 0, 4)) for number in numbers]
@@ -447,6 +450,66 @@ def test_another_working_space_is_seen_as_what_it_means(tmp_path: Path) -> None:
     assert plain["summary"]["display_mean"] > 2
     with pytest.raises(JobError, match="ACEScq"):
         run(a, a, tmp_path / "out", colour_space="ACEScq")
+
+
+def manifest(folder: Path, numbers: Sequence[int], **facts: str) -> None:
+    frames = [{"number": n, "name": f"plate.{n}.exr", "sha256": "0" * 64, "size": 1} for n in numbers]
+    value = {"frames": frames, "content_hash": "c" * 64, "facts": {f"void/{k}": v for k, v in facts.items()}}
+    (folder / "manifest.json").write_text(json.dumps(value))
+
+
+def test_a_result_is_shown_from_the_space_that_its_manifest_names_and_its_plate_too(tmp_path: Path) -> None:
+    numbers = [1001, 1002, 1003]
+    plain = clip(tmp_path / "plain", numbers, lambda _, picture: np.clip(picture, 0, 4))
+    plate, result = (clip(tmp_path / name, numbers, to_acescg) for name in ("plate", "result"))
+    facts = {"engine": "void", "engineVersion": "2", "model.base": "b" * 64, "workingSpace": "ACEScg"}
+    manifest(result, numbers, **facts, ocio=configs.DEFAULT)
+    told = run(plate, result, tmp_path / "out", colour_space="ACEScg")
+    alone = run(plate, result, tmp_path / "out")
+    assert alone["summary"] == told["summary"]
+    assert [alone[side]["colour_space"] for side in "ab"] == ["ACEScg", "ACEScg"]
+    assert "A is shown from ACEScg, as B says of itself." in alone["notes"]
+    assert alone["a"]["result"] is None
+    assert alone["b"]["result"] == {
+        "engine": "void", "engine_version": "2", "job": "c" * 64, "models": {"base": "b" * 64}, "space": "ACEScg",
+    }  # fmt: skip
+    # Two results, each in a space of its own: the same light in both.
+    manifest(plain, numbers, engine="cleanplate")
+    both = run(plain, result / "plate.####.exr", tmp_path / "out", movies=False)
+    assert [both[side]["colour_space"] for side in "ab"] == [None, "ACEScg"]
+    assert both["summary"]["display_mean"] < 0.1
+    assert run(plain, result, tmp_path / "out", movies=False, colour_space="ACEScg")["summary"]["display_mean"] > 2
+
+
+def test_frames_that_lost_their_manifest_say_their_space_themselves(tmp_path: Path) -> None:
+    numbers = [1001, 1002]
+    said = {"void/engine": "cleanplate", "void/workingSpace": "ACEScg", "void/ocio": configs.DEFAULT}
+    alone = clip(tmp_path / "a", numbers, to_acescg, **said)
+    plain = clip(tmp_path / "b", numbers, lambda _, picture: np.clip(picture, 0, 4), **{"void/engine": "cleanplate"})
+    report = run(alone, plain, tmp_path / "out", movies=False)
+    assert report["summary"]["display_mean"] < 0.1
+    assert (report["a"]["colour_space"], report["a"]["result"]["engine"]) == ("ACEScg", "cleanplate")
+
+
+def test_a_configuration_that_is_not_at_hand_or_another_one_is_told(tmp_path: Path) -> None:
+    numbers = [1001]
+    a = clip(tmp_path / "a", numbers, to_acescg)
+    own = tmp_path / "studio.ocio"
+    own.write_text(configs.load().handle.serialize())
+    digest, name = configs.load(str(own)).digest, configs.load(str(own)).name
+    manifest(a, numbers, engine="void", workingSpace="ACEScg", ocio=name, ocioDigest=digest)
+    b = clip(tmp_path / "b", numbers, lambda _, picture: np.clip(picture, 0, 4))
+    manifest(b, numbers, engine="void")
+    lost = run(a, b, tmp_path / "out", movies=False)
+    assert lost["a"]["colour_space"] is None
+    assert any("A is ACEScg and is shown as if it were linear Rec.709" in note for note in lost["notes"])
+    for found in ({"recorded": {"A": str(own)}}, {"ocio": str(own)}):
+        report = run(a, b, tmp_path / "out", movies=False, **found)
+        assert report["a"]["colour_space"] == "ACEScg"
+        assert report["summary"]["display_mean"] < 0.1
+    own.write_text(own.read_text() + "\n# changed\n")
+    changed = run(a, b, tmp_path / "out", movies=False, recorded={"A": str(own)})
+    assert any("has changed since" in note for note in changed["notes"])
 
 
 @pytest.mark.parametrize(
