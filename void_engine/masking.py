@@ -18,11 +18,12 @@ import numpy as np
 from void_client.errors import Cancelled, EngineUnavailable, FrameError, JobError, JobFailed, RetryableError
 from void_client.job import FrameRef, MaskSpec
 
-from void_engine import detecting, hinting
+from void_engine import detecting, drawn, hinting
 from void_engine.atomic import write_atomically
 from void_engine.detecting import ANALYSIS as ANALYSIS
 from void_engine.detecting import Scene
 from void_engine.detection import Detector
+from void_engine.drawn import DrawnAffected
 from void_engine.hinting import Find
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, Host, Quadmask
 from void_engine.overriding import REGIONS, Overrides, faults_of, physical_name, png_name, read_png, write_png
@@ -32,7 +33,7 @@ from void_engine.quadmask.override import record, spoken
 from void_engine.quadmask.policy import QuadmaskPolicy, combined, physical
 from void_engine.reasoning import Analysis, Reasoner, ReasonRequest
 from void_engine.reasoning.analysis_json import analysis_from_json, analysis_to_json
-from void_engine.reasoning.interface import PRIMARY
+from void_engine.reasoning.interface import NOBODY, PRIMARY
 from void_engine.segmentation import Box, Click, ClipPictures, Mattes, MatteStore, Prompt, Segmenter
 from void_engine.segmentation.interface import Matte
 from void_engine.segmentation.read_matte import read_matte
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 
 _VERSION = 2  # of these stages but the last: raised whenever their results change
 _QUADMASK_VERSION = 4  # of the last
-_ALONE = "none"  # the reasoner that is left when the chosen one could not
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class WorkedOut:
 def check_reasoners(host: Host) -> dict[str, str]:
     """Name → what keeps it from working here, or "". Sends nothing."""
     found = {}
-    for name in ("motion", "gemini", "openai", "manual"):
+    for name in ("motion", "gemini", "openai", "manual", NOBODY):
         try:
             _reasoner(name, None, host)
             found[name] = ""
@@ -86,16 +86,17 @@ def work_out(spec: MaskSpec, clip: FileClip, ingest: StageResult, locate: Callab
     scene = replace(alone, mattes=_Layered(_mattes(reason.folder, clip), alone.mattes))
     detector = functools.cache(lambda: _detector(host))  # its weights are hashed and loaded once for both who ask
     named = _detect(reason, scene, segmenter, clip, cache, detector)
-    drawn, unlooked = hinting.resolve(overrides.hints, alone, segment.key, segmenter, detector, cache)
-    overrides = overrides.with_hints(drawn)
+    hinted, unlooked = hinting.resolve(overrides.hints, alone, segment.key, segmenter, detector, cache)
+    overrides = overrides.with_hints(hinted)
+    affected = DrawnAffected(spec.affected, clip, locate)
     analysis = _analysis(named.stage)
     mattes = _Layered(_mattes(named.stage.folder, clip), scene.mattes)
     stage = cache.run(
         "quadmask",
-        [_QUADMASK_VERSION, named.stage.key, vars(options), *overrides.key],
-        lambda context: _quadmask(spec, analysis, mattes, clip, options, overrides, context),
+        [_QUADMASK_VERSION, named.stage.key, vars(options), *affected.key, *overrides.key],
+        lambda context: _quadmask(spec, analysis, mattes, clip, options, affected, overrides, context),
     )
-    told = (*reason.facts["warnings"], *analysis.warnings, *named.warnings, *unlooked)
+    told = (*reason.facts["warnings"], *analysis.warnings, *named.warnings, *unlooked, *drawn.warning(stage.facts))
     return WorkedOut(stage, analysis, (*told, *overrides.warnings(stage.facts["faults"])))
 
 
@@ -213,7 +214,7 @@ def _reason_or_fall_back(
             warnings.append(f"The reasoner {name} failed: {problem}")
         log.warning("%s", warnings[-1])
     warnings.append("Nobody reasoned about what the object causes: the quadmask holds the object alone.")
-    return _reason(_ALONE, warnings, spec, clip, pictures, segment, cache, host)
+    return _reason(NOBODY, warnings, replace(spec, analysis=""), clip, pictures, segment, cache, host)
 
 
 def _reason(
@@ -253,11 +254,11 @@ def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
     """Raises ``EngineUnavailable`` where it cannot work here, or must not."""
     answers = host.cache / "answers" if host.cache is not None else None
     text = spec.analysis if spec is not None else ""
-    if text or name in ("manual", _ALONE):
+    if text or name in ("manual", NOBODY):
         from void_engine.reasoning.manual import ManualReasoner
 
-        if not text or name == _ALONE:
-            return ManualReasoner()
+        if not text:
+            return ManualReasoner(Analysis(name, confidence=1.0))
         return ManualReasoner(detecting.unmatted(analysis_from_json(text)))
     if name == "motion":
         from void_engine.reasoning.motion import MotionReasoner
@@ -266,7 +267,7 @@ def _reasoner(name: str, spec: MaskSpec | None, host: Host) -> Reasoner:
     if name not in ("gemini", "openai"):
         raise EngineUnavailable(
             f"There is no reasoner {name!r}.",
-            hint="There is: motion, gemini, openai, manual.",
+            hint="There is: motion, gemini, openai, manual, none.",
             details={"key": "reasoner"},
         )
     from void_engine.reasoning.gemini import DEFAULT_MODEL, GeminiReasoner
@@ -364,6 +365,7 @@ def _quadmask(
     mattes: Mattes,
     clip: FileClip,
     options: policy_options.PolicyOptions,
+    affected: DrawnAffected,
     overrides: Overrides,
     context: Context,
 ) -> dict[str, Any]:
@@ -372,7 +374,7 @@ def _quadmask(
     policy = QuadmaskPolicy(analysis, mattes, clip.numbers, size, options)
     replaced, explained = [], []
     for position, number in enumerate(clip.numbers):
-        regions = policy.regions(position)
+        regions = affected.applied(position, policy.regions(position))
         sure = mattes.confidence(PRIMARY, position)
         said = spoken(spec, number, reasoner=analysis.reasoner, confidence=sure)
         done = overrides.apply(position, regions, said)
@@ -387,4 +389,5 @@ def _quadmask(
     text = json.dumps(explained, indent=1)
     write_atomically(context.folder / REGIONS, [text.encode()])
     write_atomically(context.folder / ANALYSIS, [analysis_to_json(analysis).encode()])
-    return {"replaced": replaced, "faults": faults_of(explained)}
+    black = {"affected_black": True} if affected.black else {}
+    return {"replaced": replaced, "faults": faults_of(explained), **black}

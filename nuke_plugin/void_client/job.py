@@ -21,6 +21,12 @@ from . import schema
 from .digest import sha256_data, sha256_file
 from .errors import FrameError, InputError, JobError
 from .frame_ref import FrameRef as FrameRef
+from .mask_spec import AFFECTED_INPUT as AFFECTED_INPUT
+from .mask_spec import BoxSpec as BoxSpec
+from .mask_spec import ClickSpec as ClickSpec
+from .mask_spec import MaskFile as MaskFile
+from .mask_spec import MaskSpec as MaskSpec
+from .mask_spec import check_ascending
 from .override_spec import MAX_OVERRIDES, OverrideSpec
 from .overrides import Prepared, beside, read
 from .sequence import FramePattern, format_frames, parse_frames, resolve_frames
@@ -54,7 +60,7 @@ class PlateSpec:
     ocio_file: Optional[FrameRef] = None
 
     def __post_init__(self) -> None:
-        _check_ascending(self.frames, "plate")
+        check_ascending(self.frames, "plate")
         if self.ocio and not self.ocio.startswith(OCIO_BUILTIN) and self.ocio_file is None:
             raise ValueError(f"the OCIO configuration {self.ocio!r} is neither built in (ocio://…) nor a file")
 
@@ -66,58 +72,7 @@ class QuadmaskSpec:
     frames: tuple[FrameRef, ...]
 
     def __post_init__(self) -> None:
-        _check_ascending(self.frames, "quadmask")
-
-
-@dataclass(frozen=True)
-class ClickSpec:
-    """A point on the object, or beside it: plate frame number; pixels of the display window from its top left."""
-
-    frame: int
-    x: float
-    y: float
-    positive: bool = True
-
-
-@dataclass(frozen=True)
-class BoxSpec:
-    """A rectangle around the object, as `ClickSpec` counts."""
-
-    frame: int
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    def __post_init__(self) -> None:
-        if not (self.x0 < self.x1 and self.y0 < self.y1):
-            raise ValueError(f"the box at frame {self.frame} is empty: x0 must be below x1, and y0 below y1")
-
-
-@dataclass(frozen=True)
-class MaskSpec:
-    """How the quadmask is worked out: what the artist said of the object, and who reasons about what it caused.
-
-    ``mattes``: the object's own matte, on any of the plate's frames. ``fallback``: the reasoner that takes over where
-    the first cannot. ``words``: the artist's, about the object and what it does. ``analysis``: an edited `Analysis` as
-    JSON, instead of a reasoner's. ``options``: the quadmask's own (grow, cells …).
-    """
-
-    clicks: tuple[ClickSpec, ...] = ()
-    boxes: tuple[BoxSpec, ...] = ()
-    mattes: tuple[FrameRef, ...] = ()
-    segmenter: str = "track"
-    reasoner: str = "motion"
-    fallback: str = ""
-    words: str = ""
-    analysis: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not (self.clicks or self.boxes or self.mattes):
-            raise ValueError("the masks name no object: give clicks, boxes or a matte")
-        if self.mattes:
-            _check_ascending(self.mattes, "matte")
+        check_ascending(self.frames, "quadmask")
 
 
 @dataclass(frozen=True)
@@ -167,13 +122,7 @@ class JobSpec:
             if lacking:
                 raise ValueError(f"plate and quadmask do not have the same frames: {min(lacking)} is in one only")
         if self.masks is not None:
-            for kind in ("clicks", "boxes"):
-                for item in getattr(self.masks, kind):
-                    if item.frame not in plate:
-                        raise ValueError(f"one of the {kind} is on frame {item.frame}, which the plate does not have")
-            strange = {frame.number for frame in self.masks.mattes} - plate
-            if strange:
-                raise ValueError(f"the matte has frame {min(strange)}, which the plate does not have")
+            self.masks.check(plate)
         if len(self.overrides) > MAX_OVERRIDES:
             raise ValueError(f"more than {MAX_OVERRIDES} overrides")
         for override in self.overrides:
@@ -187,11 +136,13 @@ class JobSpec:
         return schema.load(cls, value, where="job", error=JobError)
 
     def to_wire(self) -> dict[str, Any]:
-        """What is not there is left out: a side that does not know of masks, or of hints, reads all other jobs."""
+        """What is not there is left out: a side that does not know of it (masks, hints …) reads all other jobs."""
         written = schema.dump(self)
         for key, empty in (("ocio", ""), ("ocio_file", None)):
             if written["plate"][key] == empty:
                 del written["plate"][key]
+        if written["masks"] is not None and not written["masks"]["affected"]:
+            del written["masks"]["affected"]
         for override in written["overrides"]:
             if not override["hint"]:
                 del override["hint"]
@@ -209,7 +160,7 @@ class JobSpec:
 
     def frame_refs(self) -> tuple[FrameRef, ...]:
         masks = self.quadmask.frames if self.quadmask is not None else ()
-        mattes = self.masks.mattes if self.masks is not None else ()
+        mattes = self.masks.mattes + self.masks.affected if self.masks is not None else ()
         config = (self.plate.ocio_file,) if self.plate.ocio_file is not None else ()
         drawn = tuple(ref for each in self.overrides for ref in each.matte)
         return self.plate.frames + masks + mattes + drawn + config
@@ -223,40 +174,6 @@ class Resolved:
     files: Mapping[str, Path]
     names: Mapping[tuple[str, int], Path]
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class MaskFile:
-    """`MaskSpec` as people write it. ``matte``: a frame pattern, any of the plate's frames may be there;
-    ``analysis``: a path."""
-
-    clicks: tuple[ClickSpec, ...] = ()
-    boxes: tuple[BoxSpec, ...] = ()
-    matte: Optional[str] = None
-    segmenter: str = "track"
-    reasoner: str = "motion"
-    fallback: str = ""
-    words: str = ""
-    analysis: Optional[str] = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def resolve(self, mattes: tuple[FrameRef, ...], base: Path) -> MaskSpec:
-        """Raises ``JobError`` where the analysis cannot be read, or no object is named."""
-        text = ""
-        if self.analysis is not None:
-            path = base / Path(self.analysis).expanduser()
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as problem:
-                message = f"The analysis {path} cannot be read: {problem}."
-                raise JobError(message, details={"file": str(path)}) from problem
-        try:
-            return MaskSpec(
-                self.clicks, self.boxes, mattes, self.segmenter, self.reasoner, self.fallback, self.words, text,
-                dict(self.options),
-            )  # fmt: skip
-        except ValueError as problem:
-            raise JobError(f"masks: {problem}.") from problem
 
 
 @dataclass(frozen=True)
@@ -324,9 +241,8 @@ class ShotFile:
             quadmask = FramePattern.parse(self.quadmask, base)
             resolve_frames(quadmask, frames, kind="quadmask")
             names.update({("quadmask", n): quadmask.path(n) for n in frames})
-        if self.masks is not None and self.masks.matte is not None:
-            matte = FramePattern.parse(self.masks.matte, base)
-            names.update({("matte", n): matte.path(n) for n in frames if matte.path(n).is_file()})
+        if self.masks is not None:
+            names.update(self.masks.files(frames, base))
         prepared = Prepared()
         if self.overrides:
             sidecar = read(base / Path(self.overrides).expanduser())
@@ -340,7 +256,7 @@ class ShotFile:
         def found(kind: str) -> tuple[FrameRef, ...]:
             return tuple(refs[key] for key in names if key[0] == kind)
 
-        masks = self.masks.resolve(found("matte"), base) if self.masks is not None else None
+        masks = self.masks.resolve(found("matte"), base, found(AFFECTED_INPUT)) if self.masks is not None else None
         if masks is not None and prepared.words:
             masks = replace(masks, words="\n".join(filter(None, (masks.words, prepared.words))))
         try:
@@ -400,10 +316,11 @@ def _hash_frames(
 def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
     (kind, number), path = item
     details = {"input": kind, "frame": number, "file": str(path)}
+    called = "affected matte" if kind == AFFECTED_INPUT else kind
     try:
         size = path.stat().st_size
         if size == 0:
-            raise FrameError(f"{kind} frame {number}: {path} is empty.", hint="Render it again.", details=details)
+            raise FrameError(f"{called} frame {number}: {path} is empty.", hint="Render it again.", details=details)
         if kind == "plate":
             with path.open("rb") as stream:
                 if stream.read(4) != _EXR_MAGIC:
@@ -415,7 +332,7 @@ def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
         return FrameRef(number, sha256_file(path), size)
     except OSError as problem:
         raise FrameError(
-            f"{kind} frame {number}: {path} cannot be read: {problem.strerror}.",
+            f"{called} frame {number}: {path} cannot be read: {problem.strerror}.",
             hint="Check the file and its permissions.",
             details=details,
         ) from problem
@@ -428,14 +345,6 @@ def _check_delivered(numbers: tuple[int, ...], plate: set[int]) -> None:
         raise ValueError("the frames to be delivered are not ascending")
     if len(numbers) == len(plate):
         raise ValueError("all frames are delivered where none are named: leave them out")
-
-
-def _check_ascending(frames: tuple[FrameRef, ...], kind: str) -> None:
-    if not frames:
-        raise ValueError(f"the {kind} has no frames")
-    for before, after in zip(frames, frames[1:]):
-        if after.number <= before.number:
-            raise ValueError(f"{kind} frames are not ascending at {after.number}")
 
 
 def name_the_file(error: InputError, names: Mapping[tuple[str, int], Path]) -> None:

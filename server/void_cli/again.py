@@ -27,7 +27,7 @@ _NOT_AGAIN = (
     "shot_file", "engine", "option", "layer", "colour_space", "prompt", "shot", "click", "not_click", "box",
     "segmenter", "reasoner", "fallback", "words", "analysis", "mask_option", "deliver", "handles",
 )  # fmt: skip
-_PLACES = ("plate", "quadmask", "matte", "ocio")
+_PLACES = ("plate", "quadmask", "matte", "affected", "ocio")
 _HELD = " The server still had them from before: nothing was solved anew."
 _RECORDED = ("engine", "engine_version", "device", "reasoner")
 

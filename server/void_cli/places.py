@@ -17,13 +17,16 @@ from typing import Any, Optional
 
 from void_client.digest import sha256_file
 from void_client.errors import FrameError, JobError, VoidError
-from void_client.job import FrameRef, JobSpec, Resolved
+from void_client.job import AFFECTED_INPUT, FrameRef, JobSpec, Resolved
 from void_client.manifest import write_durably
 from void_client.sequence import FramePattern, format_frames
 
 INPUTS = "inputs.json"
 _NUMBER = re.compile(r"(\d+)(?=\D*\Z)")
-_ARGUMENTS = {"plate": "--plate", "quadmask": "--quadmask", "matte": "--matte", "ocio": "--ocio"}
+_ARGUMENTS = {
+    "plate": "--plate", "quadmask": "--quadmask", "matte": "--matte", AFFECTED_INPUT: "--affected-matte",
+    "ocio": "--ocio",
+}  # fmt: skip
 Key = tuple[str, int]
 Progress = Callable[[int, int], None]
 
@@ -152,6 +155,7 @@ def inputs_of(spec: JobSpec) -> dict[Key, FrameRef]:
         wanted.update({("quadmask", ref.number): ref for ref in spec.quadmask.frames})
     if spec.masks is not None:
         wanted.update({("matte", ref.number): ref for ref in spec.masks.mattes})
+        wanted.update({(AFFECTED_INPUT, ref.number): ref for ref in spec.masks.affected})
     for index, override in enumerate(spec.overrides):
         held: set[str] = set()
         for ref in override.matte:

@@ -55,8 +55,12 @@ def _add_mask_arguments(command: argparse.ArgumentParser) -> None:
     masks.add_argument("--not-click", action="append", default=[], metavar=at, help="a point beside the object")
     masks.add_argument("--box", action="append", default=[], metavar="FRAME:X0,Y0,X1,Y1", help="a box around it")
     masks.add_argument("--matte", help="the object's own matte, white inside, on any of the plate's frames")
+    masks.add_argument(
+        "--affected-matte", dest="affected", help="what its removal changes, white inside: where it is, instead of the "
+        "reasoner's affected region",
+    )  # fmt: skip
     masks.add_argument("--segmenter", help="what carries it through the clip: track, sam2 (track)")
-    masks.add_argument("--reasoner", help="who says what it causes: motion, gemini, openai, manual (motion)")
+    masks.add_argument("--reasoner", help="who says what it causes: motion, gemini, openai, manual, none (motion)")
     masks.add_argument("--fallback", help="the reasoner that takes over where the first cannot")
     masks.add_argument("--words", help="what you know of the object and of what it does")
     masks.add_argument("--analysis", help="an edited analysis (JSON) instead of a reasoner's")
@@ -123,7 +127,7 @@ def _masks(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the object, as `void_client.job.MaskFile` is written."""
     names = ("segmenter", "reasoner", "fallback", "words")
     masks: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    for name in ("matte", "analysis"):
+    for name in ("matte", "affected", "analysis"):
         if getattr(options, name) is not None:
             masks[name] = os.path.abspath(os.path.expanduser(getattr(options, name)))
     points = [(text, True) for text in options.click] + [(text, False) for text in options.not_click]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from void_client.errors import JobError
-from void_client.job import JobSpec, ShotFile
+from void_client.errors import FrameError, JobError
+from void_client.job import ClickSpec, FrameRef, JobSpec, MaskSpec, PlateSpec, ShotFile
 
 EXR = b"\x76\x2f\x31\x01"
 
@@ -81,6 +81,62 @@ def test_a_slip_in_the_masks_is_told_by_its_key_or_frame(shot, before, after, me
         ShotFile.read(shot / "shot.yaml").resolve(shot)
 
 
+def with_affected(shot: Path) -> ShotFile:
+    for number in (1002, 1003):
+        (shot / f"shadow.{number}.png").write_bytes(b"shadow" + bytes([number % 256]))
+    text = (shot / "shot.yaml").read_text() + "  affected: shadow.%04d.png\n"
+    (shot / "affected.yaml").write_text(text)
+    return ShotFile.read(shot / "affected.yaml")
+
+
+def test_an_affected_matte_may_lie_on_some_frames_and_travels_with_the_job(shot):
+    resolved = with_affected(shot).resolve(shot)
+    masks = resolved.spec.masks
+    assert [ref.number for ref in masks.affected] == [1002, 1003]
+    assert [ref.number for ref in masks.mattes] == [1002, 1004]
+    assert resolved.names["affected", 1003].name == "shadow.1003.png"
+    assert {ref.sha256 for ref in resolved.spec.frame_refs()} == set(resolved.files)
+    assert JobSpec.from_wire(resolved.spec.to_wire()) == resolved.spec
+
+
+def test_without_an_affected_matte_the_job_is_what_it_was(shot):
+    plain = ShotFile.read(shot / "shot.yaml").resolve(shot).spec
+    assert "affected" not in plain.to_wire()["masks"]
+    drawn = with_affected(shot).resolve(shot).spec
+    assert drawn.to_wire()["masks"]["affected"] == [[ref.number, ref.sha256, ref.size] for ref in drawn.masks.affected]
+    assert drawn.content_hash() != plain.content_hash()
+    (shot / "shadow.1002.png").write_bytes(b"another")
+    assert with_affected(shot).resolve(shot).spec.content_hash() == drawn.content_hash()  # written anew, the same
+    (shot / "shadow.1003.png").write_bytes(b"another")
+    assert ShotFile.read(shot / "affected.yaml").resolve(shot).spec.content_hash() != drawn.content_hash()
+
+
+def test_an_affected_matte_without_an_object_is_refused_and_says_what_lacks(shot):
+    with_affected(shot)
+    (shot / "alone.yaml").write_text("plate: plate.%04d.exr\nmasks: {affected: shadow.%04d.png}\n")
+    with pytest.raises(JobError, match="nobody says what goes: give the object's clicks, boxes or matte"):
+        ShotFile.read(shot / "alone.yaml").resolve(shot)
+
+
+def test_an_affected_matte_that_is_nowhere_is_an_error_and_an_empty_file_names_its_frame(shot):
+    with_affected(shot)
+    (shot / "shadow.1002.png").write_bytes(b"")
+    with pytest.raises(FrameError, match=r"affected matte frame 1002: .*is empty") as caught:
+        ShotFile.read(shot / "affected.yaml").resolve(shot)
+    assert caught.value.details["input"] == "affected"
+    for number in (1002, 1003):
+        (shot / f"shadow.{number}.png").unlink()
+    with pytest.raises(JobError, match=r"shadow\.%04d\.png has none of the plate's frames"):
+        ShotFile.read(shot / "affected.yaml").resolve(shot)
+
+
+def test_an_affected_matte_of_a_frame_that_the_plate_lacks_is_refused(shot):
+    wire = with_affected(shot).resolve(shot).spec.to_wire()
+    wire["masks"]["affected"][1][0] = 1099
+    with pytest.raises(JobError, match="the affected matte has frame 1099"):
+        JobSpec.from_wire(wire)
+
+
 def test_masks_that_name_no_object_are_refused(shot):
     (shot / "shot.yaml").write_text("plate: plate.%04d.exr\nmasks: {reasoner: motion}\n")
     with pytest.raises(JobError, match="no object"):
@@ -91,3 +147,21 @@ def test_neither_quadmask_nor_masks_is_refused(shot):
     (shot / "shot.yaml").write_text("plate: plate.%04d.exr\n")
     with pytest.raises(JobError, match="quadmask"):
         ShotFile.read(shot / "shot.yaml").resolve(shot)
+
+
+def test_a_job_with_an_affected_matte_is_written_and_hashed_as_ever():
+    """Golden: what a job with one looks like on the wire, and its content hash."""
+    spec = JobSpec(
+        plate=PlateSpec((FrameRef(1, "a" * 64, 9), FrameRef(2, "b" * 64, 9))),
+        masks=MaskSpec(clicks=(ClickSpec(1, 2.0, 3.0),), reasoner="none", affected=(FrameRef(2, "c" * 64, 5),)),
+    )
+    assert spec.to_wire() == {
+        "version": 1, "seed": 42, "prompt": "", "shot": "", "engine": {"name": "cleanplate", "options": {}},
+        "plate": {"frames": [[1, "a" * 64, 9], [2, "b" * 64, 9]], "layer": "", "colour_space": ""},
+        "masks": {
+            "clicks": [{"frame": 1, "x": 2.0, "y": 3.0, "positive": True}], "boxes": [], "mattes": [],
+            "segmenter": "track", "reasoner": "none", "fallback": "", "words": "", "analysis": "", "options": {},
+            "affected": [[2, "c" * 64, 5]],
+        },
+    }  # fmt: skip
+    assert spec.content_hash() == "9672108bcc7df0755c3f705c65aa32de35c48c0e0ce113f67267781ba29c9e9b"

@@ -14,7 +14,7 @@ from void_cli import explain
 from void_cli.output import Output
 from void_client.errors import FrameError, InputError
 from void_client.job import ClickSpec, MaskSpec
-from void_client.overrides import FrameRef, OverrideSpec, ShapeKey, ShapeSpec
+from void_client.overrides import FrameRef, OverrideSpec, ShapeKey, ShapeSpec, rule
 
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Window
 from void_engine.overriding import Overrides, faults_of
@@ -300,6 +300,22 @@ def test_leaving_out_who_is_not_heard_gives_the_same_pixels_as_the_files_order(s
 )  # fmt: skip
 def test_who_spoke_before(masks, expected):
     assert [word.source.value for word in spoken(masks, 1)["remove"]] == expected
+
+
+def test_an_affected_matte_stands_over_the_reasoner_and_under_the_sidecar():
+    masks = MaskSpec(clicks=CLICKED.clicks, affected=(FrameRef(1, "0" * 64, 1),))
+    said = spoken(masks, 1, reasoner="motion")
+    ruling = rule("affected", said["affected"])
+    assert (ruling.winner.source.value, [word.label for word in ruling.outvoted]) == ("mattes", ["motion"])
+    done = overridden(mixed(), override("affected", "replace", rectangle(0, 0, 2, 2)), said=said)
+    assert done.rulings["affected"].winner.source.value == "sidecar"
+    assert rule("affected", spoken(masks, 2, reasoner="motion")["affected"]).winner.source.value == "reasoning"
+
+
+def test_where_nobody_reasons_nobody_speaks_for_it():
+    said = spoken(CLICKED, 1, reasoner="none")
+    assert [word.source.value for word in said["remove"]] == ["clicks"]
+    assert rule("affected", said["affected"]).winner is None
 
 
 # --- what is told

@@ -19,6 +19,7 @@ from void_client.job import MaskSpec
 from void_client.overrides import FrameRef, OverrideSpec, Ruling, ShapeSpec, Source, Word, rule
 
 from void_engine.interface import AFFECTED, KEEP, OVERLAP, REMOVE, Mask, Quadmask, Window
+from void_engine.reasoning.interface import NOBODY
 from void_engine.segmentation.interface import Matte
 
 ReadMatte = Callable[[FrameRef], Matte]
@@ -135,8 +136,13 @@ def spoken(
         object_.append(Word(Source.MATTES, "remove"))
     elif drawn and not object_:
         object_.append(Word(Source.MATTES, "remove", label=f"carried by {masks.segmenter}", confidence=confidence))
-    object_.append(Word(Source.REASONING, "remove", "add", reasoner))
-    return {"remove": tuple(object_), "affected": (Word(Source.REASONING, "affected", label=reasoner),)}
+    changes: list[Word] = []
+    if reasoner != NOBODY:
+        object_.append(Word(Source.REASONING, "remove", "add", reasoner))
+        changes.append(Word(Source.REASONING, "affected", label=reasoner))
+    if number in {ref.number for ref in masks.affected}:
+        changes.append(Word(Source.MATTES, "affected"))
+    return {"remove": tuple(object_), "affected": tuple(changes)}
 
 
 def record(number: int, done: Overridden, parts: Mapping[str, int] | None = None) -> dict[str, Any]:

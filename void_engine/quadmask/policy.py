@@ -141,10 +141,13 @@ class QuadmaskPolicy:
 
 
 def physical(analysis: Analysis, regions: dict[str, Mask]) -> Mask:
-    """Where `QuadmaskPolicy.regions` has physical things, and no artifact (a shadow on a box goes, the box stays)."""
+    """Where `QuadmaskPolicy.regions` has physical things, and no artifact (a shadow on a box goes, the box stays).
+
+    What the artist drew ("affected") is neither: it is made anew.
+    """
     stays, goes = (np.zeros_like(regions[PRIMARY]) for _ in range(2))
     for name, mask in regions.items():
-        if name.startswith("affected"):
+        if name.startswith("affected-"):
             thing = analysis.affected[int(name.split("-")[1])]
             into = stays if thing.category == "physical" else goes
             into |= mask

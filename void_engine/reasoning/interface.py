@@ -10,6 +10,7 @@ from void_engine.reasoning.analysis import Analysis
 from void_engine.segmentation.interface import Mattes, Pictures, Tick
 
 PRIMARY = "primary"  # the name of the object's own matte
+NOBODY = "none"  # who reasons where nobody does: the object alone, and what the artist drew
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,21 @@ from void_engine.interface import Window
 from void_engine.segmentation.interface import Matte
 
 
-def read_matte(path: Path, *, frame: int, display: Window, canvas: Window) -> Matte:
+def read_matte(path: Path, *, frame: int, display: Window, canvas: Window, kind: str = "matte") -> Matte:
     """(H, W) on ``canvas``, 0 to 1; outside the file's data window 0. ``display``: the plate's display window.
 
-    Raises ``FrameError``.
+    ``kind``: the job's input. Raises ``FrameError``.
     """
+    try:
+        return _read(path, frame, display, canvas)
+    except FrameError as problem:
+        if kind != "matte":
+            problem.message = problem.message.replace("matte frame", f"{kind} matte frame", 1)
+            problem.details["input"] = kind
+        raise
+
+
+def _read(path: Path, frame: int, display: Window, canvas: Window) -> Matte:
     image = oiio.ImageInput.open(str(path))
     if image is None:
         raise _bad(frame, path, f"cannot be read ({oiio.geterror()})", "Write mattes as EXR, PNG or TIFF.")
