@@ -7,7 +7,7 @@ DEV := .venvs/dev
 DEMO := .venvs/demo
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-39 check lint types wheel bench clean
+.PHONY: demo test test-slow test-39 check lint types wheel bench scale clean
 
 demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
 	$(DEMO)/bin/void demo --out demo_out
@@ -48,6 +48,11 @@ bench: $(DEV)/.done  ## speed, as ratios against named baselines
 	$(DEV)/bin/python tests/benchmarks/plates_io.py
 	$(DEV)/bin/python tests/benchmarks/warped_noise.py
 	$(DEV)/bin/python tests/benchmarks/diffusion.py
+
+scale:  ## a studio's night on paper: the tables and pictures of docs/scale.md
+	$(PYTHON) -m venv .venvs/scale
+	.venvs/scale/bin/pip install $(PIP_FLAGS) simpy matplotlib
+	.venvs/scale/bin/python tests/benchmarks/scale.py --pictures docs/images $(SCALE)
 
 clean:
 	rm -rf .venvs demo_out build dist *.egg-info
