@@ -183,7 +183,9 @@ class ShotFile:
     ``frames``: "1001-1046"; without it all that are on disk. ``colour_space`` and ``ocio``: the plate's working space,
     and the OCIO configuration that knows it: built in (``ocio://…``), or an .ocioz or .ocio file. ``options``: the
     engine's own. Either ``quadmask``, or ``masks``, from which one is worked out. ``deliver``: "1009-1040", the frames
-    that come back; the others are context. Or ``handles``: so many frames at both ends are.
+    that come back; the others are context. Or ``handles``: so many frames at both ends are. ``section``: whose entries
+    of ``overrides`` count, a node's uuid or name; without it the file's own. ``out``: where the frames go; or
+    ``store``, the project whose ``void`` folder takes them as a new version of ``node``, a VOID node's uuid.
     """
 
     plate: str
@@ -202,6 +204,9 @@ class ShotFile:
     overrides: Optional[str] = None
     deliver: Optional[str] = None
     handles: int = 0
+    section: str = ""
+    store: Optional[str] = None
+    node: str = ""
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:
@@ -226,11 +231,17 @@ class ShotFile:
         found = beside(path) if shot.overrides is None else None
         return replace(shot, overrides=found.name) if found is not None else shot
 
-    def resolve(self, base: Path, on_progress: Callable[[int, int], None] | None = None) -> Resolved:
+    def resolve(
+        self,
+        base: Path,
+        on_progress: Callable[[int, int], None] | None = None,
+        localised: Callable[[str], str] | None = None,
+    ) -> Resolved:
         """Find and hash the files. Relative paths count from ``base``.
 
         Raises ``FrameError`` naming a missing, empty or unreadable file, ``JobError`` for a bad pattern.
-        ``on_progress(done, of)`` is called per file, in this thread.
+        ``on_progress(done, of)`` is called per file, in this thread. ``localised``: a path of a sidecar as this
+        machine has it; the shot's own are (`void_client.path_rules`).
         """
         wanted = parse_frames(self.frames) if self.frames else None
         plate = FramePattern.parse(self.plate, base)
@@ -245,7 +256,10 @@ class ShotFile:
             names.update(self.masks.files(frames, base))
         prepared = Prepared()
         if self.overrides:
-            sidecar = read(base / Path(self.overrides).expanduser())
+            sidecar = read(base / Path(self.overrides).expanduser(), uuid=self.section)
+            if localised is not None:
+                entries = [replace(e, matte=localised(e.matte)) if e.matte else e for e in sidecar.entries]
+                sidecar = replace(sidecar, entries=tuple(entries))
             prepared = sidecar.prepare(frames, supplied=self.quadmask is not None)
         names.update(prepared.files)
         config = base / Path(self.ocio).expanduser() if self.ocio and not self.ocio.startswith(OCIO_BUILTIN) else None

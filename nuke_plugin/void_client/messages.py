@@ -377,6 +377,7 @@ def _message(head: dict[str, Any]) -> Message:
         raise VersionMismatch(
             f"The other side speaks version {head.get('void')!r} of VOID's protocol, this side {PROTOCOL}.",
             hint="Update the older of the two: the plugin or the server.",
+            details={"versions": [head.get("void"), PROTOCOL]},
         )
     if set(head) != {"void", "id", "type", "body"}:
         raise MessageError("The envelope's keys are not void, id, type and body.")

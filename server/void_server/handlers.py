@@ -75,6 +75,7 @@ class Office:
                 f"The client speaks versions {message.protocol_min} to {message.protocol_max} of the protocol, "
                 f"this server {m.PROTOCOL}.",
                 hint="Update the older of the two: the plugin or the server.",
+                details={"versions": [message.protocol_min, message.protocol_max, m.PROTOCOL]},
             )
         s = self.settings
         return m.Welcome(
