@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -94,9 +95,12 @@ class Client:
             raise JobError(f"The job cannot be submitted: {problem}.") from problem
         return self._ask(message, m.Accepted)
 
-    def cancel(self, job_id: str) -> m.JobInfo:
-        """Ask for the end of a job; an ended job is left as it is. Raises ``UnknownJob``."""
-        return self._ask(m.Cancel(job_id), m.Jobs).jobs[0]
+    def cancel(self, job_id: str, timeout_s: float | None = None) -> m.JobInfo:
+        """Ask for the end of a job; an ended job is left as it is. ``timeout_s``: for whoever is about to be killed.
+
+        Raises ``UnknownJob``.
+        """
+        return self._ask(m.Cancel(job_id), m.Jobs, timeout_s).jobs[0]
 
     def approve(self, job_id: str) -> m.JobInfo:
         """The quadmask is good: go on. Raises ``UnknownJob``, ``JobError`` where the job does not wait for it."""
@@ -104,6 +108,11 @@ class Client:
 
     def status(self, job_id: str | None = None, limit: int = 200) -> tuple[m.JobInfo, ...]:
         return self._ask(m.Status(job_id, limit), m.Jobs).jobs
+
+    def lacking(self, spec: JobSpec) -> int:
+        """Bytes of the job's frames that the server does not have."""
+        sizes = {ref.sha256: ref.size for ref in spec.frame_refs()}
+        return sum(sizes[digest] - received for digest, received in self._missing(sizes).items())
 
     def health(self) -> dict[str, Any]:
         return self._ask(m.Health(), m.Report).values
@@ -206,8 +215,11 @@ class Client:
 
     # --- events and results down
 
-    def events(self, job_id: str, after: int = 0) -> Iterator[m.Event]:
-        """The job's events above ``after``, as they come, until the one that ends it.
+    def events(
+        self, job_id: str, after: int = 0, on_idle: Callable[[m.JobInfo], None] | None = None
+    ) -> Iterator[m.Event]:
+        """The job's events above ``after``, as they come, until the one that ends it. ``on_idle`` hears the job's
+        status in each second without one.
 
         Survives restarts of the server. Raises ``UnknownJob``; ``ServerUnreachable`` once the server was away
         for longer than the settings' timeout.
@@ -221,6 +233,8 @@ class Client:
                     event = arrived.get(timeout=1.0)
                 except queue.Empty:
                     job = self.status(job_id)[0]  # also tells whether the server is there
+                    if on_idle:
+                        on_idle(job)
                     if job.ended and job.last_seq <= after:
                         return
                     continue
@@ -241,7 +255,8 @@ class Client:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stale = _replaced(folder, manifest)
-            incoming = Path(tempfile.mkdtemp(prefix=".void-incoming-", dir=folder))
+            _sweep(folder)
+            incoming = Path(tempfile.mkdtemp(prefix=_incoming_prefix(), dir=folder))
             try:
                 arrived = self._fetch_files(manifest, folder, incoming, on_progress)
                 # From here on the old result, if any, is being replaced: it must not look ready.
@@ -361,8 +376,8 @@ class Client:
         threading.Thread(target=body, name=f"void job {job_id}", daemon=True).start()
         return future
 
-    def _ask(self, message: m.Message, reply: type[R]) -> R:
-        envelope = self._connection.send(message, timeout_s=self.settings.timeout_s).result()
+    def _ask(self, message: m.Message, reply: type[R], timeout_s: float | None = None) -> R:
+        envelope = self._connection.send(message, timeout_s=timeout_s or self.settings.timeout_s).result()
         if not isinstance(envelope.message, reply):
             raise ServerUnreachable(f"The server answered {message.TYPE!r} with {envelope.message.TYPE!r}.")
         return envelope.message
@@ -416,6 +431,33 @@ def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
                 details={"file": str(path)},
             )
     return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
+
+
+def _incoming_prefix() -> str:
+    return f".void-incoming-{socket.gethostname()}-{os.getpid()}-"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what downloads into ``folder`` left that were killed: of this machine's ended processes, or a day old."""
+    for half in folder.glob(".void-incoming-*"):
+        host, _, rest = half.name.removeprefix(".void-incoming-").rpartition("-")[0].rpartition("-")
+        try:
+            if half.stat().st_mtime < time.time() - 86400.0 or (host == socket.gethostname() and _has_ended(int(rest))):
+                shutil.rmtree(half, ignore_errors=True)
+        except (OSError, ValueError):
+            continue
+
+
+def _has_ended(pid: int) -> bool:
+    if os.name != "posix":
+        return False  # asking would end it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _folder_problem(problem: OSError, folder: Path) -> Exception:

@@ -85,12 +85,26 @@ def _from_text(hint: Any, text: str, variable: str) -> Any:
 
 
 @dataclass(frozen=True)
+class ServerEntry:
+    """One of several servers. What it does not say, `ClientSettings` says for all."""
+
+    endpoint: str
+    server_key: Optional[str] = None
+    key_file: Optional[str] = None
+    shared_key: bool = False
+
+    def __post_init__(self) -> None:
+        _check_endpoint(self.endpoint)
+
+
+@dataclass(frozen=True)
 class ClientSettings:
     """How a client finds its server.
 
     endpoint: ``tcp://host:port``. server_key: the server's public key. key_file: this user's secret key.
     timeout_s: how long a request may wait for an answer, offline times included. shared_key: the secret key is the
-    studio's, and its file's group may read it.
+    studio's, and its file's group may read it. servers: several, of which each job gets one (`void_client.servers`);
+    ``endpoint`` does not count then.
     """
 
     endpoint: str = "tcp://127.0.0.1:7411"
@@ -98,10 +112,10 @@ class ClientSettings:
     key_file: Optional[str] = None
     timeout_s: float = 30.0
     shared_key: bool = False
+    servers: tuple[ServerEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.endpoint.startswith("tcp://"):
-            raise ValueError(f"the endpoint {self.endpoint!r} does not begin with tcp://")
+        _check_endpoint(self.endpoint)
         if self.timeout_s <= 0:
             raise ValueError("timeout_s must be above 0")
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from void_client import schema
+from void_client import schema, servers
 from void_client.client import Client
-from void_client.errors import InputError, VoidError
-from void_client.job import name_the_file
-from void_client.messages import JobInfo
+from void_client.errors import InputError, RetryableError, VoidError
+from void_client.job import Resolved, name_the_file
+from void_client.messages import Accepted, JobInfo
 from void_client.provenance import describe
 
 from . import seeds
 from .output import Output
-from .shot import add_server_arguments, add_shot_arguments, open_client, resolve
+from .shot import add_server_arguments, add_shot_arguments, all_servers, open_client, resolve
 
 
 def add_commands(commands: Any) -> None:
@@ -48,47 +49,85 @@ def _submit(options: argparse.Namespace, output: Output) -> int:
     resolved, _, _ = resolve(options, output)
     if options.review:
         resolved = replace(resolved, spec=replace(resolved.spec, stop="review"))
-    job_id = options.job_id or str(uuid.uuid4())
-    with open_client(options) as client:
-        try:
-            accepted = client.deliver(job_id, resolved, priority=options.priority, on_progress=output.transfer)
-        except InputError as error:
-            name_the_file(error, resolved.names)
-            raise
+    job_id, accepted = _deliver(options, resolved, output)
     output.say(job_id, job=schema.dump(accepted.job), created=accepted.created)
     return 0
 
 
+def _deliver(options: argparse.Namespace, resolved: Resolved, output: Output) -> tuple[str, Accepted]:
+    """To the best of the servers that takes it, which is remembered."""
+    job_id = options.job_id or str(uuid.uuid4())
+    found = all_servers(options)
+    if len(found) > 1:
+        found = tuple(each.settings for each in servers.choose(found, resolved.spec, ""))
+    for settings in found:
+        last = settings is found[-1]
+        try:
+            with Client(settings) as client:
+                accepted = client.deliver(
+                    job_id, resolved, priority=options.priority, on_progress=output.transfer,
+                    busy_wait_s=600.0 if last else 0.0,
+                )  # fmt: skip
+        except InputError as error:
+            name_the_file(error, resolved.names)
+            raise
+        except RetryableError as error:
+            if last:
+                raise
+            output.note(f"{settings.endpoint} does not take the job: {error.message}")
+            continue
+        servers.remember(servers.state_dir(os.environ), job_id, settings.endpoint)
+        return job_id, accepted
+    raise AssertionError("there is a server at least")
+
+
 def _status(options: argparse.Namespace, output: Output) -> int:
-    with open_client(options) as client:
-        jobs = client.status(options.job_id)
-        for job in jobs:
-            signed, values = _signed(client, job) if options.job_id else ("", {})
-            output.say(_line(job) + (signed and f"\n    {signed}"), job=schema.dump(job), **values)
-        unsigned = {w["signing"]["reason"] for w in client.health()["workers"] if w.get("signing", {}).get("reason")}
+    """Of several servers, each one's; a server that does not answer is told, and is the exit code."""
+    found = all_servers(options)
+    if options.job_id or len(found) == 1:
+        with open_client(options, options.job_id or "") as client:
+            _tell(client, options.job_id, output)
+        return 0
+    code = 0
+    for settings in found:
+        try:
+            with Client(settings) as client:
+                output.say(f"{settings.endpoint}:", server=settings.endpoint)
+                _tell(client, None, output)
+        except VoidError as error:
+            output.error(error)
+            code = error.exit_code
+    return code
+
+
+def _tell(client: Client, job_id: str | None, output: Output) -> None:
+    jobs = client.status(job_id)
+    for job in jobs:
+        signed, values = _signed(client, job) if job_id else ("", {})
+        output.say(_line(job) + (signed and f"\n    {signed}"), job=schema.dump(job), **values)
+    unsigned = {w["signing"]["reason"] for w in client.health()["workers"] if w.get("signing", {}).get("reason")}
     if not jobs:
         output.say("The server has no jobs.")
     for reason in sorted(unsigned):
         output.say(f"This server's results are NOT SIGNED: {reason}", not_signed=reason)
-    return 0
 
 
 def _cancel(options: argparse.Namespace, output: Output) -> int:
-    with open_client(options) as client:
+    with open_client(options, options.job_id) as client:
         job = client.cancel(options.job_id)
     output.say(_line(job), job=schema.dump(job))
     return 0
 
 
 def _approve(options: argparse.Namespace, output: Output) -> int:
-    with open_client(options) as client:
+    with open_client(options, options.job_id) as client:
         job = client.approve(options.job_id)
     output.say(_line(job), job=schema.dump(job))
     return 0
 
 
 def _fetch(options: argparse.Namespace, output: Output) -> int:
-    with open_client(options) as client:
+    with open_client(options, options.job_id) as client:
         in_review = client.status(options.job_id)[0].state == "review"
         if not in_review:
             client.wait(options.job_id, output.event)

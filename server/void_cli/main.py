@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    output = Output(as_json=options.json)
+    output = Output(as_json=options.json, farm=getattr(options, "progress", None) or "")
     try:
         return int(options.run(options, output) or 0)
     except VoidError as error:

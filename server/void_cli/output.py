@@ -10,18 +10,24 @@ from typing import Any
 from void_client.errors import VoidError
 from void_client.messages import Event
 
+from .progress import FarmVoice, Tracker
+
 _BAR = 24
 
 
 class Output:
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, farm: str = "") -> None:
+        """``farm``: a style of `void_cli.progress`, whose lines go to stdout, too."""
         self.as_json = as_json
+        self._voice = FarmVoice(farm) if farm else None
+        self._tracker = Tracker()
         self._bar_shown = False
         self._live = sys.stderr.isatty()
         self._stage = ""
         self._stage_began = 0.0
         self._first_step = 0
         self._last_line = ""
+        self._record_at = 0.0
 
     def say(self, text: str, **values: Any) -> None:
         """A line for people; for machines the values (where there are any)."""
@@ -32,7 +38,16 @@ class Output:
         self._clear()
         print(text, flush=True)  # noqa: T201
 
+    def note(self, text: str) -> None:
+        """What is good to know and no result: on stderr for people."""
+        if self.as_json:
+            self.say(text, note=text)
+        else:
+            self._line(text)
+
     def error(self, error: VoidError) -> None:
+        if self._voice is not None:
+            self._print(self._voice.failed(str(error)))
         if self.as_json:
             print(json.dumps({"error": error.to_wire(), "exit_code": error.exit_code}, default=str))  # noqa: T201
             return
@@ -45,11 +60,16 @@ class Output:
         """A job's event: its stage, step and how long it may still take."""
         if self.as_json:
             record = {"event": event.kind, "job": event.job_id, "seq": event.seq, "time": event.time, **event.data}
+            if event.kind == "progress":
+                self._track(event.data["stage"], event.data["step"], event.data["of"])
+                record.update(eta=self._tracker.eta, percent=self._tracker.percent)
             print(json.dumps(record, default=str), flush=True)  # noqa: T201
         elif event.kind == "progress":
             self.bar(event.data["stage"], event.data["step"], event.data["of"], event.data.get("note", ""))
         elif event.kind == "stage" and event.data["state"] == "cached":
             self._line(f"{event.data['stage']}: done before, reused")
+        elif event.kind == "stage" and event.data["state"] == "shared":
+            self._line(f"{event.data['stage']}: done before on another machine, reused")
         elif event.kind in ("queued", "running") and event.data.get("reason"):
             self._line(f"queued again: {event.data['reason']}")
 
@@ -58,7 +78,9 @@ class Output:
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._stage_began, self._first_step = stage, now, step
+        self._track(stage, step, of)
         if self.as_json:
+            self._record(stage, step, of, now)
             return
         if not self._live:
             if step == of:
@@ -79,6 +101,28 @@ class Output:
         """Bytes going up or coming down."""
         if of:
             self.bar(what, done, of)
+
+    def new_job(self) -> None:
+        """What is told from here on is of another job."""
+        self._tracker = Tracker()
+
+    def _record(self, stage: str, step: int, of: int, now: float) -> None:
+        """What is done on this side of the line: hashing, sending, fetching; a line each second."""
+        if now >= self._record_at:
+            self._record_at = now + 1.0
+            values = {"stage": stage, "step": step, "of": of}
+            print(  # noqa: T201
+                json.dumps({**values, "eta": self._tracker.eta, "percent": self._tracker.percent}), flush=True
+            )
+
+    def _track(self, stage: str, step: int, of: int) -> None:
+        self._tracker.step(stage, step, of)
+        if self._voice is not None:
+            self._print(self._voice.progress(self._tracker, stage, step, of))
+
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
+            print(line, flush=True)  # noqa: T201
 
     def _line(self, text: str) -> None:
         self._clear()

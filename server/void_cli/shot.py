@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from void_client import schema
+from void_client import schema, servers
 from void_client.client import Client
 from void_client.errors import JobError
 from void_client.job import Resolved, ShotFile, check_job_id
-from void_client.settings import ClientSettings, config_dir, load_client_settings
+from void_client.path_rules import load_rules
+from void_client.settings import ClientSettings, config_dir
 
 from .movies import unpacked
 from .output import Output
@@ -71,22 +72,33 @@ def add_server_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--server", metavar="ENDPOINT", help="tcp://host:port")
     command.add_argument("--server-key", dest="server_key", help="the server's public key")
     command.add_argument("--key-file", dest="key_file", help="your secret key file")
-    command.add_argument("--connection", type=Path, help="a connection file, as `void serve` writes it")
+    command.add_argument(
+        "--connection", type=Path, action="append", help="a connection file, as `void serve` writes it; may be repeated"
+    )
     command.add_argument("--timeout", type=float, help="seconds that a request may wait (30)")
 
 
-def client_settings(options: argparse.Namespace) -> ClientSettings:
+def all_servers(options: argparse.Namespace) -> tuple[ClientSettings, ...]:
+    """Every server that options and settings name, the first choice first."""
     overrides = {
         "endpoint": options.server,
         "server_key": options.server_key,
         "key_file": options.key_file,
         "timeout_s": options.timeout,
     }
-    return load_client_settings(os.environ, overrides, options.connection)
+    return servers.load_servers(os.environ, overrides, options.connection or ())
 
 
-def open_client(options: argparse.Namespace) -> Client:
-    return Client(client_settings(options))
+def client_settings(options: argparse.Namespace) -> ClientSettings:
+    return all_servers(options)[0]
+
+
+def open_client(options: argparse.Namespace, job_id: str = "") -> Client:
+    """Of the first server; or, of several, of that which has ``job_id``."""
+    found = all_servers(options)
+    if job_id:
+        return Client(servers.find(found, job_id, servers.state_dir(os.environ)))
+    return Client(found[0])
 
 
 def shot_of(options: argparse.Namespace) -> tuple[ShotFile, Path]:
@@ -162,8 +174,9 @@ def resolve(options: argparse.Namespace, output: Output) -> tuple[Resolved, Shot
     if not 0 <= options.priority <= 100:
         raise JobError(f"The priority {options.priority} is not between 0 and 100.")
     shot, base = shot_of(options)
-    shot = unpacked(shot, base, output)
-    resolved = shot.resolve(base, lambda done, of: output.bar("hash", done, of))
+    rules = load_rules(getattr(options, "path_mapping", None), os.environ)
+    shot = unpacked(rules.shot(shot), base, output)
+    resolved = shot.resolve(base, lambda done, of: output.bar("hash", done, of), rules.localised)
     for warning in resolved.warnings:
         output.say(f"warning: {warning}", warning=warning)
     return resolved, shot, base

@@ -329,7 +329,7 @@ def test_what_is_no_signing_key_is_refused_and_kept(text, tmp_path):
 
 
 def test_private_servers_sign_as_their_user(tmp_path, monkeypatch, config):
-    from void_cli.local import _sign_as_the_user
+    from void_cli.private import _sign_as_the_user
 
     environment = {"VOID_CONFIG_DIR": str(config)}
     _sign_as_the_user(environment, "V")
