@@ -1,0 +1,176 @@
+"""Every failure of the node in the artist's words: the state it leads to, what happened, what to do. Pure: no nuke.
+
+`failure` makes the errors that the plugin itself finds; `explain` turns any error into what the node shows.
+docs/artist.md has the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from void_client import __version__
+from void_client.errors import Cancelled, InputError, ServerUnreachable, VersionMismatch, VoidError
+from void_client.messages import PROTOCOL
+
+from . import states
+from .states import State
+
+
+@dataclass(frozen=True)
+class Text:
+    """``what`` may hold ``{names}``. ``state``: what the node shows."""
+
+    what: str
+    do: str
+    state: str = states.FAILED
+
+
+FOUND_HERE: Final[Mapping[str, Text]] = {
+    "no_plate": Text("Nothing is connected to the plate input.", "Connect the plate to input 0, then solve."),
+    "proxy": Text(
+        "Nuke is in proxy mode: the plate would be sent smaller than it is.",
+        "Switch proxy off (Ctrl+P), then solve. VOID never switches it for you.",
+    ),
+    "unsaved": Text(
+        "The script has not been saved, so the result has no place.",
+        "Save the script, or set a project directory in the Project Settings, then solve.",
+    ),
+    "no_object": Text(
+        "Nothing says what is to be removed.",
+        "Put a point on the object and press 'add positive', draw a box, or connect a matte to input 1.",
+    ),
+    "no_matte": Text("The mode is 'use mattes', and no matte is connected.", "Connect the object's matte to input 1."),
+    "no_quadmask": Text(
+        "The mode is 'quadmask override', and no quadmask is connected.",
+        "Connect one to input 3, or choose another mode.",
+    ),
+    "deep": Text("The plate is deep.", "Flatten it with DeepToImage before VOID."),
+    "mask_size": Text(
+        "The {kind} is {has}, the plate is {wanted}.", "Reformat it to the plate's format (Reformat, resize none)."
+    ),
+    "views": Text(
+        "The plate's views are {views}, and VOID solves one at a time.",
+        "Put a OneView before VOID, and one VOID node on each view.",
+    ),
+    "bad_range": Text("{text!r} is not a frame range of this plate ({plate}).", "Write 1001-1046, or choose 'input'."),
+    "point_outside": Text(
+        "The point {x}, {y} is outside of the plate ({width}x{height}).", "Move it onto the object, then add it."
+    ),
+    "box_empty": Text("The box has no area inside of the plate ({width}x{height}).", "Draw it around the object."),
+    "executing": Text("Nuke is rendering right now.", "Wait for the render to end, then solve."),
+    "export": Text("The {kind} could not be rendered: {why}", "Mend what is upstream, then solve. Nothing was sent."),
+    "export_cancelled": Text("The export was cancelled.", "Solve when you like.", states.CANCELLED),
+    "no_result": Text("This node has no result yet.", "Solve it first."),
+    "no_job": Text("No job of this node is under way.", "Nothing has to be done."),
+    "no_review": Text("No quadmask of this node waits for approval.", "Solve with 'review' on."),
+    "still_under_way": Text("This node's job is still under way.", "Wait for it, or cancel it first."),
+    "cancelled_here": Text(
+        "You cancelled the job.", "Solve again when you like: finished stages are kept.", states.CANCELLED
+    ),
+    "bad_frames": Text("The result has no frames {text}.", "It has {there}."),
+    "whole_result": Text(
+        "That is the whole result: no finished frame would be left to go by.", "Change the seed, then solve."
+    ),
+    "publish": Text("The result could not be copied to {folder}: {why}.", "Check the folder and its permissions."),
+    "version_gone": Text(
+        "The files of {version} are not on disk any more.", "Choose another version, or solve again: it comes back."
+    ),
+    "no_farm": Text("The farm's part of the plugin is not installed.", "Ask your TD to install the plugin again."),
+}
+"""What the plugin finds itself, before anything is sent."""
+
+FROM_SERVER: Final[Mapping[str, Text]] = {
+    "server_unreachable": Text("", "Nothing is lost: VOID goes on by itself when the server is back.", states.OFFLINE),
+    "not_authorised": Text("", "Nothing was lost."),
+    "version_mismatch": Text("", ""),
+    "bad_frame": Text("", "Then solve again; what was sent already is not sent twice."),
+    "bad_mask": Text("", "Then solve again."),
+    "bad_job": Text("", "Then solve again."),
+    "bad_input": Text("", ""),
+    "bad_setting": Text("", "Ask your TD: the settings come from the studio's file."),
+    "bad_model": Text("", "Ask your TD."),
+    "engine_unavailable": Text("", "Choose another engine, segmenter or reasoner on the Server tab, or ask your TD."),
+    "disk_full": Text("", "Nothing is lost: solve again once there is room, and the result comes."),
+    "store_full": Text("", "Ask your TD to make room on the server, then solve again."),
+    "busy": Text("", "Solve again in a while."),
+    "cancelled": Text(
+        "The job was cancelled elsewhere: in the queue, on the command line, or by your TD.",
+        "Solve again when you like: finished stages are kept.",
+        states.CANCELLED,
+    ),
+    "result_evicted": Text("", "Solve again: what the server still has of it is reused."),
+    "unknown_job": Text(
+        "The server does not know this job any more.", "Solve again: frames that it still holds are not sent twice."
+    ),
+    "worker_died": Text("", "Solve again; if it happens again, send your TD the job id."),
+    "job_failed": Text("", "Solve again; if it happens again, send your TD the job id."),
+    "job_conflict": Text("", "Solve again."),
+    "digest_mismatch": Text("", "Solve again."),
+    "frames_missing": Text("", "Solve again."),
+    "path_refused": Text("", "Ask your TD."),
+    "unsupported": Text("", "Ask your TD to update the server."),
+    "failed": Text("", "If it happens again, send your TD the job id."),
+}
+"""By the error's code. Where ``what`` is empty, the error's own sentence stands."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the artist reads. ``key``: which row of the tables."""
+
+    key: str
+    state: str
+    what: str
+    do: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.what, self.do) if part)
+
+    def as_state(self, job_id: str = "", version: str = "") -> State:
+        return State(self.state, self.what, self.do, job_id=job_id, version=version)
+
+
+def failure(key: str, **values: object) -> InputError:
+    """The error for what the plugin finds itself: a row of ``FOUND_HERE``."""
+    text = FOUND_HERE[key]
+    return InputError(text.what.format(**values), hint=text.do.format(**values), details={"told": key})
+
+
+def explain(error: BaseException) -> Told:
+    """Any error as the node shows it. A fault of the plugin itself is told, too: never a silent end."""
+    if not isinstance(error, VoidError):
+        kind = type(error).__name__
+        return Told("fault", states.FAILED, f"The plugin has a fault ({kind}: {error}).", "Tell your TD; solve again.")
+    key = str(error.details.get("told", ""))
+    if key in FOUND_HERE:
+        return Told(key, FOUND_HERE[key].state, error.message, error.hint)
+    if isinstance(error, VersionMismatch):
+        return _versions(error)
+    key = error.code if error.code in FROM_SERVER else "failed"
+    text = FROM_SERVER[key]
+    what = text.what or error.message
+    do = " ".join(part for part in (error.hint if not text.what else "", text.do) if part)
+    return Told(key, text.state, what, do)
+
+
+def _versions(error: VersionMismatch) -> Told:
+    """Which side is the older one: only that helps."""
+    said: Any = error.details.get("versions", ())
+    others = [version for version in said if isinstance(version, int) and version != PROTOCOL]
+    if not others:
+        return Told(error.code, states.FAILED, error.message, error.hint)
+    older, do = "server", "Ask your TD to update the server"
+    if max(others) > PROTOCOL:
+        older, do = "plugin", "Ask your TD to update the plugin"
+    what = f"The {older} is too old: the plugin {__version__} speaks version {PROTOCOL}, the server {others[0]}."
+    return Told(error.code, states.FAILED, what, f"{do}. Nothing was lost.")
+
+
+def is_offline(error: BaseException) -> bool:
+    return isinstance(error, ServerUnreachable)
+
+
+def is_cancelled(error: BaseException) -> bool:
+    return isinstance(error, Cancelled)
