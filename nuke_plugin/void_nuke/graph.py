@@ -42,7 +42,7 @@ class Inner:
 
 _RESULT_SET: Final = "[string length [value parent.result_file]]"
 _MASK_SET: Final = "[string length [value parent.mask_file]]"
-_INSIDE: Final = "frame >= parent.result_first && frame <= parent.result_last"
+_INSIDE: Final = "rint(frame) >= parent.result_first && rint(frame) <= parent.result_last"  # as a Read rounds
 _FAIL: Final = f"parent.missing_result == {MISSING.index('fail')}"
 _SHOWS_REVIEW: Final = f"parent.output == {OUTPUTS.index('quadmask')} && {_MASK_SET} > 0"
 
@@ -52,10 +52,10 @@ _WHICH_RESULT: Final = Expression(
 )
 _WHICH_MASK: Final = Expression(f"{_MASK_SET} > 0 && {_INSIDE}")
 
-# A Read of a file that cannot be there is the one error that every Nuke reports with a text of ours.
-NO_RESULT_FILE: Final = (
-    "[value parent.name] has no result - solve it, or set missing result to plate on its Farm tab.exr"
-)
+# A Read of a file that cannot be there is the one error that every Nuke reports with a text of ours. Where there is a
+# result the name is empty, so that tools that look for missing files do not find it.
+NO_RESULT: Final = "has no result - solve it, or set missing result to plate on its Farm tab"
+_NO_RESULT_FILE: Final = f"[if {{{_RESULT_SET} == 0}} {{concat [value parent.name] {NO_RESULT}.exr}}]"
 
 # Outside of every region, and outside of the data window, is keep.
 _GREY_QUADMASK: Final = (
@@ -144,7 +144,7 @@ def _result(plate: str) -> tuple[Inner, ...]:
     """``ResultSwitch``: the result where there is one, else the plate without the layers of a VOID node before."""
     bare: tuple[tuple[str, Value], ...] = (("operation", "remove"),)
     bare += tuple((f"channels{number or ''}", layer) for number, layer in zip((0, 2, 3), LAYERS))
-    error: tuple[tuple[str, Value], ...] = (("file_type", "exr"), ("file", NO_RESULT_FILE), ("on_error", "error"))
+    error: tuple[tuple[str, Value], ...] = (("file_type", "exr"), ("file", _NO_RESULT_FILE), ("on_error", "error"))
     return (
         Inner("Remove", "PlateBare", (plate,), bare, (-220, 0)),
         _read("ResultRead", "[value parent.result_file]", Expression("parent.missing_result"), (220, -60)),
