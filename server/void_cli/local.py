@@ -61,7 +61,7 @@ def add_commands(commands: Any) -> None:
     demo.set_defaults(run=_demo)
 
 
-def add_farm_arguments(command: argparse.ArgumentParser) -> None:
+def add_farm_arguments(command: argparse.ArgumentParser, *, many: bool = False) -> None:
     """Where the work is done, and how a farm hears of it."""
     command.add_argument("--local", action="store_true", help="use a private server, whatever else names one")
     command.add_argument("--remote", action="store_true", help="use the servers of client.yaml")
@@ -75,7 +75,8 @@ def add_farm_arguments(command: argparse.ArgumentParser) -> None:
     farm.add_argument("--store", type=Path, metavar="PROJECT", help="a new version under PROJECT/void/SHOT/NODE")
     farm.add_argument("--node", metavar="UUID", help="the VOID node's uuid, or a name, with --store")
     farm.add_argument("--path-mapping", type=Path, metavar="FILE", help="path mapping rules (JSON), as OpenJD has them")
-    farm.add_argument("--progress", choices=STYLES, help="tell the farm manager how far it is, on stdout")
+    if not many:
+        farm.add_argument("--progress", choices=STYLES, help="tell the farm manager how far it is, on stdout")
     farm.add_argument("--anew", action="store_true", help="make the result again, though it is finished")
 
 

@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
+from void_client.client import Client
 from void_client.errors import InputError, JobError, VoidError
-from void_client.job import JobSpec, Resolved
+from void_client.job import JobSpec, Resolved, ShotFile
 from void_client.manifest import ResultManifest
-from void_client.messages import Event
 from void_client.provenance import describe
 from void_client.result_store import NodeStore, Pending, Version, job_hash
-from void_client.settings import ClientSettings
 
+from . import places
 from .output import Output
-from .serving import HOST, is_remote, submitted
+from .serving import HOST, Warm, ended, is_remote, submitted
+from .shot import resolve
 from .stopping import listen_for_sigterm
 from .turns import AlreadyDone
 
@@ -76,11 +77,9 @@ class Target:
         if self.store is not None:
             self.store.forget(job_id)
 
-    def receive(self, client: Any, job_id: str, resolved: Resolved, output: Output) -> Done:
-        from . import places
-
+    def receive(self, client: Client, job_id: str, resolved: Resolved, output: Output) -> Done:
         def fetch(folder: Path) -> ResultManifest:
-            manifest: ResultManifest = client.download(job_id, folder, output.transfer)
+            manifest = client.download(job_id, folder, output.transfer)
             places.note(folder, resolved.names)
             return manifest
 
@@ -108,23 +107,22 @@ def run(options: argparse.Namespace, output: Output) -> int:
         return again.run(options, output)
     if options.check or options.context is not None:
         raise JobError("--check and --context go with --again OUT.")
-    return _tell(shot(options, output), options, output)
+    resolved, target = prepared(options, output)
+    if options.seeds:
+        from . import seeds
+
+        return seeds.solve(options, resolved, target.folder, output)
+    _tell(solve(options, resolved, target, output), output)
+    return 0
 
 
-def shot(options: argparse.Namespace, output: Output, *, warm: Optional[ClientSettings] = None) -> Optional[Done]:
-    """One shot to its end. None where `--seeds` made several. ``warm``: the private server to use."""
-    from .shot import resolve
-
+def prepared(options: argparse.Namespace, output: Output) -> tuple[Resolved, Target]:
+    """The shot, its files hashed, and where its frames go. Raises ``JobError``, ``FrameError``."""
     resolved, written, base = resolve(options, output)
     resolved = dataclasses.replace(resolved, spec=dataclasses.replace(resolved.spec, stop=options.stop))
     target = target_of(options, written, base, resolved.spec)
     check_out(target.folder, resolved)
-    if options.seeds:
-        from . import seeds
-
-        seeds.solve(options, resolved, target.folder, output)
-        return None
-    return solve(options, resolved, target, output, warm=warm)
+    return resolved, target
 
 
 def solve(
@@ -133,11 +131,14 @@ def solve(
     target: Target,
     output: Output,
     *,
-    warm: Optional[ClientSettings] = None,
-    on_event: Optional[Callable[[Event], None]] = None,
+    warm: Optional[Warm] = None,
+    on_sent: Optional[Callable[[Client, str], None]] = None,
 ) -> Done:
-    """The shot's result at its target. Raises what the job raises; Ctrl-C and SIGTERM cancel it."""
-    from .serving import ended
+    """The shot's result at its target. Raises what the job raises; Ctrl-C and SIGTERM cancel it.
+
+    ``warm``: gives the private server that several shots share. ``on_sent(client, job id)`` is called once a server
+    has the job.
+    """
 
     def known() -> Optional[Done]:
         return None if options.anew else target.finished(resolved.spec)
@@ -154,8 +155,10 @@ def solve(
         return done
     try:
         with submitted(options, resolved, target.folder, output, before=before, warm=warm) as (client, job_id):
+            if on_sent is not None:
+                on_sent(client, job_id)
             try:
-                ended(client, job_id, resolved, on_event or output.event)
+                ended(client, job_id, resolved, output.event)
             except (VoidError, KeyboardInterrupt) as error:
                 if not (isinstance(error, VoidError) and error.retryable):  # else the job may go on without us
                     target.give_up(job_id)
@@ -167,11 +170,13 @@ def solve(
         return done
 
 
-def target_of(options: argparse.Namespace, written: Any, base: Path, spec: JobSpec) -> Target:
+def target_of(options: argparse.Namespace, written: ShotFile, base: Path, spec: JobSpec) -> Target:
     """Where the command line, or the shot file, wants the frames. Raises ``JobError`` where neither says it."""
     project = options.store or (base / written.store if written.store else None)
-    if options.out is not None or (project is None and written.out):
-        return Target(options.out or base / written.out)
+    if options.out is not None:
+        return Target(options.out)
+    if project is None and written.out:
+        return Target(base / written.out)
     if project is None:
         raise JobError(
             "Where should the frames go?",
@@ -194,9 +199,7 @@ def check_out(out: Path, resolved: Resolved) -> None:
             )
 
 
-def _tell(done: Optional[Done], options: argparse.Namespace, output: Output) -> int:
-    if done is None:
-        return 0
+def _tell(done: Done, output: Output) -> None:
     signed, values = describe(done.manifest)
     count = len(done.manifest.frames)
     was = ": done before, nothing was done again" if done.before else ""
@@ -209,4 +212,3 @@ def _tell(done: Optional[Done], options: argparse.Namespace, output: Output) -> 
         finished_before=done.before,
         **({"version": done.version} if done.version else {}),
     )
-    return 0

@@ -32,6 +32,7 @@ from .stopping import cancel_and_wait
 from .turns import work_folder
 
 HOST = ("devices", "models", "memory")
+Warm = Callable[[], ClientSettings]
 _NEXT = (ServerUnreachable, Busy, StoreFull, DiskFull)  # another server may take it
 
 
@@ -107,15 +108,16 @@ def submitted(
     output: Output,
     *,
     before: Optional[Callable[[str, str], None]] = None,
-    warm: Optional[ClientSettings] = None,
+    warm: Optional[Warm] = None,
 ) -> Iterator[tuple[Client, str]]:
     """A server that has taken the job, and the job's id there.
 
-    ``before(job id, endpoint)`` is called before it is sent. ``warm``: the private server that is up already.
+    ``before(job id, endpoint)`` is called before it is sent. ``warm``: gives the private server that several shots
+    share.
     """
     with contextlib.ExitStack() as stack:
         if warm is not None:
-            found: Sequence[ClientSettings] = (warm,)
+            found: Sequence[ClientSettings] = (warm(),)
         else:
             found = stack.enter_context(_settings(options, resolved.files.values(), target))
         key = "" if options.anew else servers.job_key(resolved.spec, str(target.resolve()))
