@@ -18,8 +18,13 @@ from typing import Any
 from void_client.job import JobSpec
 from void_client.messages import Event, JobInfo
 
-SCHEMA_VERSION = 2
-_FROM_1 = "ALTER TABLE jobs ADD COLUMN approved INTEGER NOT NULL DEFAULT 0"
+SCHEMA_VERSION = 3
+_BY_WANTS = "CREATE INDEX jobs_by_wants ON jobs (state, wants, priority DESC, number)"
+_FROM = {
+    1: ["ALTER TABLE jobs ADD COLUMN approved INTEGER NOT NULL DEFAULT 0"],
+    2: ["ALTER TABLE jobs ADD COLUMN wants TEXT NOT NULL DEFAULT ''", _BY_WANTS],
+}
+"""The statements that bring an older journal one version on."""
 _SCHEMA = """
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,6 +39,7 @@ CREATE TABLE jobs (
     crashes INTEGER NOT NULL DEFAULT 0,
     cancelling INTEGER NOT NULL DEFAULT 0,
     approved INTEGER NOT NULL DEFAULT 0,
+    wants TEXT NOT NULL DEFAULT '',
     last_seq INTEGER NOT NULL DEFAULT 0,
     submitted REAL NOT NULL,
     finished REAL,
@@ -41,6 +47,7 @@ CREATE TABLE jobs (
     error TEXT
 );
 CREATE INDEX jobs_by_state ON jobs (state, priority DESC, number);
+CREATE INDEX jobs_by_wants ON jobs (state, wants, priority DESC, number);
 CREATE TABLE events (
     job_id TEXT NOT NULL,
     seq INTEGER NOT NULL,
@@ -71,9 +78,10 @@ class Journal:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        elif version == 1:
+        elif version in _FROM:
             with self.transaction():
-                self._db.execute(_FROM_1)
+                for statement in (each for old in range(version, SCHEMA_VERSION) for each in _FROM[old]):
+                    self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"{path} is a journal of version {version}; this server reads {SCHEMA_VERSION}")
@@ -97,11 +105,12 @@ class Journal:
 
     # --- jobs
 
-    def add_job(self, job_id: str, spec: JobSpec, priority: int, client: str) -> None:
+    def add_job(self, job_id: str, spec: JobSpec, priority: int, client: str, wants: str) -> None:
+        """``wants``: the kind of device, as `void_server.needs` names them."""
         with self.transaction():
             self._db.execute(
-                "INSERT INTO jobs (job_id, content_hash, spec, shot, engine, priority, state, submitted, client)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?)",
+                "INSERT INTO jobs (job_id, content_hash, spec, shot, engine, priority, state, submitted, client, wants)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
                 (
                     job_id,
                     spec.content_hash(),
@@ -111,6 +120,7 @@ class Journal:
                     priority,
                     time.time(),
                     client,
+                    wants,
                 ),
             )
             self._db.executemany(
@@ -140,12 +150,22 @@ class Journal:
     def count(self, state: str) -> int:
         return int(self._db.execute("SELECT COUNT(*) FROM jobs WHERE state = ?", (state,)).fetchone()[0])
 
-    def next_queued(self) -> str | None:
-        """Highest priority first, then the oldest."""
-        row = self._db.execute(
-            "SELECT job_id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, number LIMIT 1"
-        ).fetchone()
-        return row[0] if row else None
+    def first_queued(self, kinds: Sequence[str]) -> list[tuple[str, str]]:
+        """(job, what it wants): the first of each kind of want, highest priority first, then the oldest."""
+        query = (
+            "SELECT job_id, wants, priority, number FROM jobs WHERE state = 'queued' AND wants = ?"
+            " ORDER BY priority DESC, number LIMIT 1"
+        )
+        found = [row for kind in kinds for row in self._db.execute(query, (kind,)).fetchall()]
+        return [(r["job_id"], r["wants"]) for r in sorted(found, key=lambda r: (-r["priority"], r["number"]))]
+
+    def unsorted(self) -> list[str]:
+        """Live jobs from before it was written down what they want."""
+        query = f"SELECT job_id FROM jobs WHERE wants = '' AND state IN {_LIVE}"  # noqa: S608 - a constant
+        return [row[0] for row in self._db.execute(query)]
+
+    def set_wants(self, job_id: str, wants: str) -> None:
+        self._db.execute("UPDATE jobs SET wants = ? WHERE job_id = ?", (wants, job_id))
 
     def live_jobs(self, state: str) -> list[str]:
         return [r[0] for r in self._db.execute("SELECT job_id FROM jobs WHERE state = ? ORDER BY number", (state,))]
@@ -173,10 +193,12 @@ class Journal:
             self._db.execute("UPDATE jobs SET state = 'review', stage = '' WHERE job_id = ?", (job_id,))
             self.add_event(job_id, "review", data)
 
-    def approve(self, job_id: str) -> None:
-        """Back into the queue at its old place."""
+    def approve(self, job_id: str, wants: str) -> None:
+        """Back into the queue at its old place; for the engine it may want another device than for the masks."""
         with self.transaction():
-            self._db.execute("UPDATE jobs SET state = 'queued', approved = 1 WHERE job_id = ?", (job_id,))
+            self._db.execute(
+                "UPDATE jobs SET state = 'queued', approved = 1, wants = ? WHERE job_id = ?", (wants, job_id)
+            )
             self.add_event(job_id, "queued", {"reason": "the quadmask was approved"})
 
     def is_approved(self, job_id: str) -> bool:

@@ -15,6 +15,7 @@ from void_client.job import JobSpec
 from void_client.messages import JobInfo
 
 from .journal import Journal
+from .needs import CUDA, WANTS, best, is_large, kinds_for, wanted
 from .settings import ServerSettings
 from .supervisor import Worker
 
@@ -29,6 +30,8 @@ class Scheduler:
         self.ended = False  # a job has ended since the router last looked
         self._journal = journal
         self._settings = settings
+        for job_id in journal.unsorted():
+            journal.set_wants(job_id, wanted(self._spec(job_id), journal.is_approved(job_id)))
         for job_id in journal.live_jobs("running"):
             if journal.is_cancelling(job_id):
                 self._finish(job_id, "cancelled", {})
@@ -53,7 +56,7 @@ class Scheduler:
                 hint="They are sent again.",
                 details={"digests": missing[:1000]},
             )
-        self._journal.add_job(job_id, spec, priority, client)
+        self._journal.add_job(job_id, spec, priority, client, wanted(spec, approved=False))
         self.changed.add(job_id)
         return self.info(job_id), True
 
@@ -73,7 +76,7 @@ class Scheduler:
         """A job in review goes on; approving twice has one effect. Raises ``JobError`` where it does not wait."""
         job = self.info(job_id)
         if job.state == "review":
-            self._journal.approve(job_id)
+            self._journal.approve(job_id, wanted(self._spec(job_id), approved=True))
             self.changed.add(job_id)
         elif not self._journal.is_approved(job_id):
             raise JobError(
@@ -91,16 +94,36 @@ class Scheduler:
     # --- what the router calls
 
     def dispatch(self) -> None:
-        """Give the best queued jobs to the workers that are free."""
-        for worker in self.workers:
-            if self.held or worker.state != "ready":
-                continue
-            job_id = self._journal.next_queued()
-            if job_id is None:
+        """Give the best queued jobs to the workers that are free, each to the device that suits it.
+
+        Highest priority first, then the oldest. One that finds no device of its kind is passed by: those behind it
+        that need another kind go on. A job that only prefers the CPU takes no GPU that one behind it is waiting for.
+        """
+        while not self.held and any(worker.state == "ready" for worker in self.workers):
+            if not any(self._place(job_id, wants) for job_id, wants in self._journal.first_queued(WANTS)):
                 return
-            self._journal.set_running(job_id, worker.device)
-            self.changed.add(job_id)
-            worker.run(job_id, json.loads(self._journal.spec_text(job_id)), self._journal.is_approved(job_id))
+
+    def _place(self, job_id: str, wants: str) -> bool:
+        kinds = kinds_for(wants, self._kinds())
+        if wants != CUDA and kinds[0] != CUDA and any(w == CUDA for _, w in self._journal.first_queued((CUDA,))):
+            kinds = tuple(kind for kind in kinds if kind != CUDA)
+        free = [each for each in self.workers if each.state == "ready" and each.kind in kinds]
+        spec_map = json.loads(self._journal.spec_text(job_id)) if free else {}
+        worker = best(free, kinds, bool(free) and is_large(JobSpec.from_wire(spec_map)))
+        if worker is None:
+            return False
+        self._journal.set_running(job_id, worker.device)
+        self.changed.add(job_id)
+        worker.run(job_id, spec_map, self._journal.is_approved(job_id))
+        return True
+
+    def _kinds(self) -> set[str]:
+        """Of the devices that work: one whose process dies again and again does not keep a job from another kind.
+
+        But a GPU stays one, down or not: the model on a CPU would take days, and give other last bits.
+        """
+        working = {worker.kind for worker in self.workers if worker.kind == CUDA or not worker.failing}
+        return working or {worker.kind for worker in self.workers}
 
     def hear(self, worker: Worker, message: dict[str, Any]) -> None:
         """A worker's word about its job."""
@@ -153,6 +176,9 @@ class Scheduler:
         return any(worker.job_id is not None for worker in self.workers)
 
     # --- inside
+
+    def _spec(self, job_id: str) -> JobSpec:
+        return JobSpec.from_wire(json.loads(self._journal.spec_text(job_id)))
 
     def _stage(self, job_id: str, stage: str, state: str, key: str) -> None:
         with self._journal.transaction():

@@ -9,11 +9,11 @@ from pathlib import Path
 GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
-_ENGINES = ("models", "memory", "attention", "compile_blocks")
+_ENGINES = ("models", "memory", "device_memory_gb", "attention", "compile_blocks")
 _REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house", "ocio")
 _SIGNING = ("signing_key", "c2pa_cert", "c2pa_key")
 HOST_KEYS = (*_ENGINES, *_REASONERS, *_SIGNING)  # how a machine runs engines and reasoners and signs, for any server
-_DEVICE = re.compile(r"\A(cpu|cuda:\d+)\Z")
+_DEVICE = re.compile(r"\A(cpu(:\d+)?|cuda:\d+)\Z")
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,13 @@ class ServerSettings:
     data: folder of keys, store, stages, results and journal; on a local disk, one server at a time. The command
     line puts this user's own data folder in where it is empty.
     bind: where to listen; port 0 or ``*`` takes a free one. endpoint: what clients are told, if not ``bind``.
-    devices: one worker process each. share_roots: folders whose frames clients may name by path.
+    devices: one worker process each; cpu:0, cpu:1 … are several on the CPU. share_roots: folders whose frames clients
+    may name by path.
     models: the folder of the engine void's weights (`void models fetch`). memory: how they are held: auto, full,
-    offload, group or fp8, each with +tiled. attention: a kernel by diffusers' name, its own where empty.
-    compile_blocks: compile the transformer; costs minutes at the first job. See docs/performance.md.
+    offload, group or fp8, each with +tiled. device_memory_gb: what each device has
+    for them, where that is not all of it: it decides how large a picture the model may work at; 0 asks the device.
+    attention: a kernel by diffusers' name, its own where empty. compile_blocks: compile the transformer; costs minutes
+    at the first job. See docs/performance.md.
     allow_cloud: whether a job may choose a reasoner that sends pictures out of the building. gemini_model,
     reasoner_url, reasoner_model: what `gemini` and `openai` ask. reasoner_in_house: the name in reasoner_url is the
     building's own, so that it is no cloud. Keys come from the environment alone.
@@ -43,6 +46,7 @@ class ServerSettings:
     share_roots: tuple[str, ...] = ()
     models: str = ""
     memory: str = "auto"
+    device_memory_gb: float = 0.0
     attention: str = ""
     compile_blocks: bool = False
     allow_cloud: bool = True
@@ -74,9 +78,11 @@ class ServerSettings:
             raise ValueError("devices is empty: name one at least, such as cpu")
         for device in self.devices:
             if not _DEVICE.match(device):
-                raise ValueError(f"the device {device!r} is neither cpu nor cuda:NUMBER")
+                raise ValueError(f"the device {device!r} is neither cpu, cpu:NUMBER nor cuda:NUMBER")
         if not _MEMORY.match(self.memory):
             raise ValueError(f"memory {self.memory!r} is none of auto, full, offload, group, fp8, each with +tiled")
+        if not 0 <= self.device_memory_gb <= 100_000:
+            raise ValueError("device_memory_gb is not between 0 and 100000")
         if len(set(self.devices)) != len(self.devices):
             raise ValueError("devices names one twice")
         if not 4096 <= self.chunk_bytes <= 4 << 20:
@@ -91,7 +97,7 @@ class ServerSettings:
                 raise ValueError(f"the share root {root!r} is not an absolute path")
 
     @property
-    def host(self) -> dict[str, str | bool]:
+    def host(self) -> dict[str, str | bool | float]:
         """What the workers are told."""
         return {key: getattr(self, key) for key in HOST_KEYS}
 

@@ -23,6 +23,7 @@ from .link import Link, LinkClosed, pair
 log = logging.getLogger(__name__)
 
 _BACK_OFF_S = (0.0, 0.5, 2.0, 10.0, 30.0)
+_FAILING = 3  # deaths in a row
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Worker:
     engines: dict[str, str] = field(default_factory=dict)
     reasoners: dict[str, str] = field(default_factory=dict)  # name → what keeps it from working, or ""
     signing: dict[str, str] = field(default_factory=dict)  # key, or the reason why its results are not signed
+    memory: int = 0  # of the device, in bytes; 0 where nobody knows
+    card: str = ""  # the device's name: the same name computes the same bits
     pid: int = 0
     last_status: int = 0  # exit status of the process that was buried last
     _process: subprocess.Popen[bytes] | None = None
@@ -46,6 +49,16 @@ class Worker:
     _kill_at: float | None = None
     _quick_deaths: int = 0
     _start_at: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """cpu or cuda."""
+        return self.device.partition(":")[0]
+
+    @property
+    def failing(self) -> bool:
+        """Whether its process dies again and again before it is ready."""
+        return self._quick_deaths >= _FAILING and self.state in ("down", "starting")
 
     def fileno(self) -> int:
         return self._link.fileno() if self._link else -1

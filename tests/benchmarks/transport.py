@@ -48,7 +48,7 @@ def finished_result(data: Path, spec: JobSpec, files: dict[str, Path]) -> None:
     """A job that is done, its frames the result: as a server would have left it."""
     data.mkdir()
     journal = Journal(data / "journal.sqlite")
-    journal.add_job(JOB_ID, spec, 50, "local")
+    journal.add_job(JOB_ID, spec, 50, "local", "cpu")
     journal.finish(JOB_ID, "done", {})
     journal.close()
     folder = data / "results" / JOB_ID

@@ -112,7 +112,7 @@ def test_the_least_recently_used_frame_leaves_first(shelf):
 
 def test_frames_of_a_live_job_stay_and_the_newcomer_is_refused(shelf):
     digests = [shelf.put(bytes([n]) * 300) for n in range(3)]
-    shelf.journal.add_job("live", job_with(*digests), 50, "anna")
+    shelf.journal.add_job("live", job_with(*digests), 50, "anna", "cpu")
     with pytest.raises(StoreFull, match="store_max_bytes"):
         shelf.store.missing({"f" * 64: 300})
     assert all(shelf.store.has(d) for d in digests)
@@ -185,9 +185,9 @@ def test_budgets_drop_the_longest_unused_folders_and_spare_the_protected(tmp_pat
 
 def test_priorities_then_age_decide_the_queue(shelf):
     for name, priority in (("a", 50), ("b", 90), ("c", 90), ("d", 10)):
-        shelf.journal.add_job(name, job_with("a" * 64), priority, "anna")
+        shelf.journal.add_job(name, job_with("a" * 64), priority, "anna", "cpu")
     order = []
-    while (name := shelf.journal.next_queued()) is not None:
-        order.append(name)
-        shelf.journal.set_running(name, "cpu")
+    while queued := shelf.journal.first_queued(("cuda", "cpu")):
+        order.append(queued[0][0])
+        shelf.journal.set_running(order[-1], "cpu")
     assert order == ["b", "c", "a", "d"]
