@@ -12,6 +12,7 @@ from void_client.errors import SettingsError
 from void_client.provenance import key_id
 from void_client.settings import config_dir, data_dir, load_settings
 
+from . import nuke_pair
 from .output import Output
 from .shot import add_server_arguments, open_client, user_signing_key
 
@@ -37,6 +38,7 @@ def add_commands(commands: Any) -> None:
         action.set_defaults(run=run)
     for action in (new, show, allow, revoke, listing, signing):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
+    nuke_pair.add_action(actions)
     gc = commands.add_parser("gc", help="bring a server's store, stages and results within their budgets now")
     gc.add_argument("--dry-run", action="store_true", help="say what would go")
     gc.add_argument("--data", help="the folder of a server that does not run; without it a running one is asked")

@@ -1,0 +1,159 @@
+"""Bringing a client and a server together: the pairing file, the artist's own key, and what a server answers.
+
+A pairing file is what `void keys pair` writes on the server and `void nuke install --pair` reads: endpoint, the
+server's public key and, where the TD chose so, a key that the whole studio shares. Promises: a secret key is never
+shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Optional
+
+from . import keys, schema
+from .client import Client
+from .errors import DiskFull, NotAuthorised, SettingsError, VoidError, is_no_room
+from .settings import ClientSettings, default_key_file, read_file
+
+VERSION = 1
+_TEST_S = 5.0
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """``client_…``: the shared key; all three or none."""
+
+    endpoint: str
+    server_key: str
+    void_pairing: int = VERSION
+    client_name: Optional[str] = None
+    client_public: Optional[str] = None
+    client_secret: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        if self.void_pairing != VERSION:
+            raise ValueError(f"it is of version {self.void_pairing}, and this VOID reads version {VERSION}: update it")
+        if not self.endpoint.startswith("tcp://"):
+            raise ValueError(f"the endpoint {self.endpoint!r} does not begin with tcp://")
+        given = [value is not None for value in (self.client_name, self.client_public, self.client_secret)]
+        if any(given) and not all(given):
+            raise ValueError("client_name, client_public and client_secret belong together")
+        for text in (self.server_key, self.client_public, self.client_secret):
+            if text is not None and not re.fullmatch(r"[!-~]{40}", text):
+                raise ValueError("a key in it is not a key: 40 characters, as `void keys` writes them")
+
+    def __repr__(self) -> str:
+        return f"Pairing({self.endpoint!r}, {self.server_key!r}, client_name={self.client_name!r}, …)"
+
+    @property
+    def shared(self) -> bool:
+        return self.client_secret is not None
+
+
+def read(path: Path) -> Pairing:
+    """Raises ``SettingsError`` that names the file."""
+    return schema.load(Pairing, read_file(path), where=f"pairing file {path}", error=SettingsError)
+
+
+def write(path: Path, pairing: Pairing) -> None:
+    """With mode 0600 from its first byte where it holds a secret. Raises ``SettingsError``, ``DiskFull``."""
+    from ruamel.yaml import YAML
+
+    text = StringIO()
+    holds = "It holds a secret key: whoever reads it may use the server." if pairing.shared else "It holds no secret."
+    text.write(f"# Pairing file of a VOID server, for `void nuke install --pair`. {holds}\n")
+    values = {key: value for key, value in dataclasses.asdict(pairing).items() if value is not None}
+    YAML(typ="safe", pure=True).dump(values, text)
+    write_file(path, text.getvalue().encode(), 0o600 if pairing.shared else 0o644)
+
+
+def write_file(path: Path, data: bytes, mode: int) -> None:
+    """The whole file or nothing, and open to nobody else until it has its ``mode``. Raises ``SettingsError``,
+    ``DiskFull``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.name == "posix":
+            temporary.chmod(mode)
+        temporary.replace(path)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if is_no_room(problem):
+            raise DiskFull(f"The disk is full: {path} was not written.") from problem
+        raise SettingsError(f"{path} cannot be written: {problem.strerror}.") from problem
+
+
+# --- an artist's own key
+
+
+def own_public_key(settings: ClientSettings, environment: Mapping[str, str]) -> str:
+    """This user's public key. The key is made at first use where the settings name no other file.
+
+    Raises ``NotAuthorised`` where the key's file cannot be used.
+    """
+    path = Path(settings.key_file or default_key_file(environment))
+    if path == default_key_file(environment) and not path.exists():
+        try:
+            return keys.make_pair(path.parent, path.name[: -len(".key_secret")]).public
+        except OSError as problem:
+            raise NotAuthorised(f"Your key cannot be made in {path.parent}: {problem.strerror}.") from problem
+    return keys.read_pair(path, shared=settings.shared_key).public
+
+
+def allow_command(public: str, name: str = "") -> str:
+    """What the TD types on the server's machine to let this key in."""
+    return f"void keys allow -- {name or user_name()} '{public}'"
+
+
+def user_name() -> str:
+    """The login name as a key's name."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        login = ""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", login).lstrip("._-")[:64] or "artist"
+
+
+def server_report(settings: ClientSettings, environment: Mapping[str, str]) -> str:
+    """Ask a server who it is, for at most five seconds; what an artist reads, whatever the answer. Never raises
+    ``VoidError``."""
+    try:
+        public = own_public_key(settings, environment)
+        quick = dataclasses.replace(settings, timeout_s=min(settings.timeout_s, _TEST_S))
+        with Client(quick) as client:
+            welcome = client.hello()
+    except NotAuthorised as error:
+        return refused(error, settings, environment)
+    except VoidError as error:
+        return str(error)
+    return f"{settings.endpoint} answers: {welcome.server}. Your key is known there ({public[:8]}…)."
+
+
+def refused(error: NotAuthorised, settings: ClientSettings, environment: Mapping[str, str]) -> str:
+    """What to do when a key is not let in: the very line that the TD must type."""
+    if not settings.server_key:
+        return (
+            f"The key of the server {settings.endpoint} is not known here. "
+            "Ask your TD for it: `void nuke install --pair` sets it for everybody."
+        )
+    try:
+        public = own_public_key(settings, environment)
+    except NotAuthorised as own:
+        return str(own)
+    if settings.shared_key:
+        return f"{error.message} It is the studio's shared key: ask your TD (`void keys list` on the server)."
+    return f"{error.message}\n\nSend your TD this line, to be typed on the server:\n\n{allow_command(public)}"
