@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.node_picture import IMAGES, PICTURES
 from void_nuke import gizmo
 from void_nuke.description import HIDDEN, INPUTS, KIND_IDS, LAYERS, OUTPUTS, STATES, TABS, knob, knobs, stale_knobs
 
@@ -363,3 +364,9 @@ def test_the_page_tells_every_input_output_layer_and_state():
         assert all(f"`{channel}`" in text for channel in channels)
     for one in knobs():
         assert f"`{one.name}`" in text
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_pages_pictures_are_drawn_from_the_description(name):
+    assert (IMAGES / name).read_text(encoding="utf-8") == PICTURES[name](), "run: python tests/helpers/node_picture.py"
+    assert f"images/{name}" in gizmo.REFERENCE.read_text(encoding="utf-8")
