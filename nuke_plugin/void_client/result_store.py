@@ -35,7 +35,7 @@ from .job import JobSpec, check_job_id
 from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder, write_durably
 from .sequence import FramePattern
 
-__all__ = ["NodeStore", "Pending", "Version", "hash12", "job_hash", "of_pattern", "plain_name"]
+__all__ = ["NodeStore", "Pending", "Version", "hash12", "job_hash", "of_pattern", "plain_name", "publish"]
 
 _VERSION = re.compile(r"\Av(\d{3,})_([0-9a-f]{12})\Z")
 _NUMBER = re.compile(r"\Av(\d{3,})\Z")
@@ -323,7 +323,39 @@ def of_pattern(pattern: str) -> Optional[Version]:
     return Version(0, hash12(manifest), folder, manifest)
 
 
+def publish(version: Version, folder: Path, name: str) -> Path:
+    """The version's frames and manifest as ``folder/name``, linked where the file system can, else copied.
+
+    Whole or not at all; what is there already under the name is left alone. Raises ``DiskFull``, ``InputError``.
+    """
+    target = folder / plain_name(name)
+    if _ready(target) is not None:
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        incoming = Path(tempfile.mkdtemp(prefix=".incoming-", dir=folder))
+        try:
+            incoming.chmod(0o777 & ~_umask())
+            for file in version.manifest.all_files:
+                _link_or_copy(version.folder / file.name, incoming / file.name)
+            version.manifest.write(incoming)
+            _install(incoming, target)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+        fsync_folder(folder)
+    except OSError as problem:
+        raise _told(problem, folder) from problem
+    return target
+
+
 # --- parts
+
+
+def _link_or_copy(source: Path, path: Path) -> None:
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 def _listed(folder: Path) -> list[Path]:

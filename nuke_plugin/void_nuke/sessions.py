@@ -86,11 +86,15 @@ class Line:
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work for one node. ``stop``: the artist gave it up. ``job_id``: once it is known."""
+    """One piece of work for one node. ``stop``: the artist gave it up. ``job_id``: once it is known. ``submitted``: the
+    server has it: what fails from here on is no answer to the artist's click any more. ``looked``: the node's
+    fingerprint."""
 
     uuid: str
     line: Line
     job_id: str = ""
+    submitted: bool = False
+    looked: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     thread: Optional[threading.Thread] = None
 
@@ -116,9 +120,9 @@ class Desk:
     def line(self, settings: ClientSettings) -> Line:
         return self._lines.setdefault(settings, Line(settings))
 
-    def start(self, uuid: str, settings: ClientSettings, work: Work, job_id: str = "") -> Job:
+    def start(self, uuid: str, settings: ClientSettings, work: Work, job_id: str = "", looked: str = "") -> Job:
         """In a thread of its own; an earlier job of the node is left to itself."""
-        job = Job(uuid, self.line(settings), job_id)
+        job = Job(uuid, self.line(settings), job_id, looked=looked)
         self.jobs[uuid] = job
         job.thread = threading.Thread(target=self._body, args=(job, work), name=f"void {uuid[:8]}", daemon=True)
         job.thread.start()

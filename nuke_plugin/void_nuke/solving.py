@@ -59,7 +59,7 @@ class Followed:
 def follow(followed: Followed, job: Job, progress: Progress) -> Report:
     """To the placed version, or to the quadmask that waits for review."""
     pending, store = followed.pending, followed.store
-    job.job_id = pending.job_id
+    job.job_id, job.submitted = pending.job_id, True
     try:
         if _watched(followed, job, progress) == "review":
             return _to_review(followed, job, progress)
@@ -107,7 +107,10 @@ def _still_made_so(there: Version, order: Order, job: Job) -> bool:
 def _under_way(order: Order, content: str, job: Job, progress: Progress) -> Optional[Pending]:
     """The same job, where this node or a copy of it has submitted it already and it has not ended badly."""
     for pending in order.store.pending():
-        if pending.job_hash != content or pending.endpoint != order.server.endpoint:
+        if pending.endpoint != order.server.endpoint:
+            continue
+        if pending.job_hash != content:
+            _give_up_review(order, pending, job)
             continue
         try:
             found = _patiently(order.patient, job, progress, lambda c, j=pending.job_id: c.status(j)[0])  # type: ignore[misc]
@@ -121,6 +124,19 @@ def _under_way(order: Order, content: str, job: Job, progress: Progress) -> Opti
             _patiently(order.patient, job, progress, lambda c, j=pending.job_id: _approve(c, j))  # type: ignore[misc]
         return replace(pending, solved=order.looked)
     return None
+
+
+def _give_up_review(order: Order, pending: Pending, job: Job) -> None:
+    """A quadmask that waits for review while the artist solves anew has been corrected: nobody will approve it."""
+    try:
+        client = job.line.client()
+        if client.status(pending.job_id)[0].state == "review":
+            client.cancel(pending.job_id)
+            order.store.forget(pending.job_id)
+    except UnknownJob:
+        order.store.forget(pending.job_id)
+    except VoidError:
+        return  # another time
 
 
 def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progress: Progress) -> Pending:
@@ -294,9 +310,12 @@ class Progress:
             self.say(State(states.QUEUED, f"{reason[0].upper()}{reason[1:]}." if reason else ""))
 
     def on_idle(self, found: m.JobInfo) -> None:
+        """A sign of life each second, so that whoever listens can say "cancel"."""
         self._job.check()
         if found.state == "queued":
             self.say(State(states.QUEUED, before=found.place))
+        if time.monotonic() - self._told_at > _TOLD_EVERY_S and not self._job.stop.is_set():
+            self._tell(Report(self._last))
 
     def on_line(self, state: str) -> None:
         if state == "offline":

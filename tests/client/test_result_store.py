@@ -14,7 +14,7 @@ import pytest
 from void_client.errors import InputError, ResultEvicted
 from void_client.job import EngineSpec, FrameRef, JobSpec, PlateSpec, QuadmaskSpec
 from void_client.manifest import ResultFrame, ResultManifest
-from void_client.result_store import NodeStore, Pending, hash12, job_hash, of_pattern, plain_name
+from void_client.result_store import NodeStore, Pending, hash12, job_hash, of_pattern, plain_name, publish
 
 REFS = (FrameRef(1001, "a" * 64, 3), FrameRef(1002, "b" * 64, 3))
 
@@ -222,3 +222,16 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
 def test_names_fit_every_system():
     assert plain_name("sh/010: ä b") == "sh_010_b"
     assert plain_name("..") == "shot"
+
+
+def test_a_version_is_published_whole_under_its_name(store, tmp_path):
+    version = store.place(*bring(1))
+    target = publish(version, tmp_path / "publish", "VOID1_v001")
+    assert target == tmp_path / "publish" / "VOID1_v001"
+    version.manifest.verify(target)
+    assert publish(version, tmp_path / "publish", "VOID1_v001") == target
+    (version.folder / "plate.1001.exr").unlink()
+    version.manifest.verify(target)
+    with pytest.raises(InputError, match="cannot be written"):
+        publish(version, tmp_path / "publish", "again")
+    assert [p.name for p in (tmp_path / "publish").iterdir()] == ["VOID1_v001"]

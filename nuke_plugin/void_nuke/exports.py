@@ -1,0 +1,123 @@
+"""Plates and mattes that are no untouched Read, rendered by the node's own Writes. Main thread: this blocks.
+
+Promises: what is upstream as it was, with files as they were, is not rendered again; a frame is under its name when it
+is whole; the Writes are off before and after. Must not: touch the artist's proxy, or any node outside of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nuke
+from void_client.errors import DiskFull, JobError, VoidError
+from void_client.manifest import as_disk_full
+from void_client.sequence import FramePattern
+
+from . import upstream
+from .messages import failure
+from .node import VoidNode, quiet
+from .plate import above, pattern_of
+
+PLATE, PRIMARY, AFFECTED, QUADMASK = "plate", "primary", "affected", "quadmask"
+_WRITES = {PLATE: "ExportPlate", PRIMARY: "ExportPrimary", AFFECTED: "ExportAffected", QUADMASK: "ExportQuadmask"}
+_NAMES = {PLATE: "plate", PRIMARY: "matte on input 1", AFFECTED: "matte on input 2", QUADMASK: "quadmask on input 3"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """``folder``: the node's exports. ``half``: pixels as half float, else float."""
+
+    folder: Path
+    half: bool = True
+
+
+def export(node: VoidNode, kind: str, source: Any, frames: tuple[int, ...], how: Export, extra: str = "") -> str:
+    """The frame pattern of ``source`` on disk, rendered where it is not there yet. ``extra``: what else decides pixels.
+
+    Raises ``InputError`` where Nuke cannot render it or the artist stops it, ``DiskFull``.
+    """
+    key = hashlib.sha256(f"{upstream.print_of(source)} {_files_of(source)} {how.half} {extra}".encode()).hexdigest()[
+        :16
+    ]
+    pattern = f"{how.folder.as_posix()}/{kind}_{key}/{kind}.%04d.exr"
+    parsed = FramePattern.parse(pattern)
+    lacking = [frame for frame in frames if not parsed.path(frame).is_file()]
+    if lacking:
+        try:
+            parsed.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise _told(problem, kind, parsed.folder) from problem
+        _render(node, kind, pattern, lacking[0], lacking[-1], how.half)
+        lost = [frame for frame in frames if not parsed.path(frame).is_file()]
+        if lost:
+            raise failure("export", kind=_NAMES[kind], why=f"frame {lost[0]} was not written.")
+    return pattern
+
+
+def _render(node: VoidNode, kind: str, pattern: str, first: int, last: int, half: bool) -> None:
+    write = node.inner(_WRITES[kind])
+    with _switched_on(write, pattern, half):
+        try:
+            nuke.execute(write, first, last, 1)
+        except RuntimeError as problem:
+            text = str(problem).strip() or "Nuke gave no reason"
+            if "cancel" in text.lower():
+                raise failure("export_cancelled") from problem
+            if "executing something else" in text:
+                raise failure("executing") from problem
+            if "no space" in text.lower() or "disk full" in text.lower():
+                raise DiskFull(f"The disk is full: {pattern} could not be written.", hint="Make room.") from problem
+            raise failure("export", kind=_NAMES[kind], why=text if text.endswith(".") else f"{text}.") from problem
+
+
+@contextmanager
+def _switched_on(write: Any, pattern: str, half: bool) -> Iterator[None]:
+    with quiet():
+        write["file"].setValue(pattern)
+        write["datatype"].setValue("16 bit half" if half else "32 bit float")
+        write["disable"].setValue(False)
+        try:
+            yield
+        finally:
+            write["disable"].setValue(True)
+            write["file"].setValue("")
+
+
+def half_is_enough(plate: Any, wanted: str) -> bool:
+    """``wanted``: the studio's setting. A plate that says it is float stays float."""
+    if wanted == "float":
+        return False
+    depth = str(plate.metadata("input/bitsperchannel") or "")
+    return not depth.startswith("32")
+
+
+def _files_of(source: Any) -> str:
+    """Size and time of the files upstream: a plate that was rendered again under its name is another plate."""
+    found = []
+    for read in _reads(source):
+        try:
+            pattern = FramePattern.parse(pattern_of(read))
+            first, last = int(read["first"].value()), int(read["last"].value())
+            for frame in range(first, last + 1):
+                stat = os.stat(pattern.path(frame))
+                found.append(f"{frame} {stat.st_size} {stat.st_mtime_ns}")
+        except (OSError, JobError):
+            found.append("?")  # no sequence, or a frame that lacks: Nuke says so when it renders
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _reads(source: Any) -> list[Any]:
+    return [node for node in above(source) if node.Class() == "Read"]
+
+
+def _told(problem: OSError, kind: str, folder: Path) -> VoidError:
+    error = as_disk_full(problem, folder)
+    if isinstance(error, VoidError):
+        return error
+    return failure("export", kind=_NAMES[kind], why=f"{folder} cannot be made ({problem.strerror}).")

@@ -1,0 +1,172 @@
+"""Typed access to a VOID node's knobs. Main thread only.
+
+Promises: what the plugin writes fills no undo step and calls no knobChanged of ours; a knob that has its value already
+is left alone. Must not: know servers.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import nuke
+
+from .clicks import Clicks
+from .description import NODE_FORMAT
+from .states import State
+
+MARKER = "void_node"
+_quiet_depth = 0
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The plugin's own writing: the artist's undo takes back what the artist did, not what VOID reported."""
+    global _quiet_depth
+    was_off = nuke.Undo.disabled()
+    if not was_off:
+        nuke.Undo.disable()
+    _quiet_depth += 1
+    try:
+        yield
+    finally:
+        _quiet_depth -= 1
+        if not was_off:
+            nuke.Undo.enable()
+
+
+def is_quiet() -> bool:
+    return _quiet_depth > 0
+
+
+@dataclass
+class Solved:
+    """What the node's results were made of, in ``void_solved``: version → the node's fingerprint at that time.
+
+    ``shown``: the version that the node shows.
+    """
+
+    shown: str = ""
+    prints: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> Solved:
+        try:
+            value = json.loads(text)
+            return cls(str(value["shown"]), {str(k): str(v) for k, v in value["prints"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def to_json(self) -> str:
+        return json.dumps({"shown": self.shown, "prints": self.prints}, sort_keys=True)
+
+
+class VoidNode:
+    """A Group with the marker knob. ``node`` is Nuke's own."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VoidNode) and other.node is self.node
+
+    def __hash__(self) -> int:
+        return hash(self.node.fullName())
+
+    # --- reading
+
+    def text(self, name: str) -> str:
+        return str(self.node[name].value() or "")
+
+    def number(self, name: str) -> int:
+        return int(self.node[name].value())
+
+    def flag(self, name: str) -> bool:
+        return bool(self.node[name].value())
+
+    @property
+    def uuid(self) -> str:
+        return self.text("void_uuid")
+
+    @property
+    def name(self) -> str:
+        return str(self.node.fullName())
+
+    @property
+    def clicks(self) -> Clicks:
+        """Raises ``JobError`` where the knob holds something else."""
+        return Clicks.from_json(self.text("void_clicks"))
+
+    @property
+    def state(self) -> State:
+        return State.from_json(self.text("void_state"))
+
+    @property
+    def solved(self) -> Solved:
+        return Solved.from_json(self.text("void_solved"))
+
+    def inner(self, name: str) -> Any:
+        """A node inside the Group. Raises ``KeyError`` where the artist took it out."""
+        found = self.node.node(name)
+        if found is None:
+            raise KeyError(f"{self.name} has lost its {name}")
+        return found
+
+    # --- writing
+
+    def put(self, name: str, value: Any) -> None:
+        """Only where it differs: a node that did not change must not look changed."""
+        knob = self.node[name]
+        if knob.value() != value:
+            knob.setValue(value)
+
+    def show(self, state: State) -> None:
+        """The state in all its places."""
+        with quiet():
+            self.put("void_state", state.to_json())
+            self.put("status", state.text())
+            if state.job_id:
+                self.put("job_id", state.job_id)
+            self.put("tile_color", state.colour)
+
+    def keep_clicks(self, clicks: Clicks) -> None:
+        """One undo step: it is the artist who clicked."""
+        with nuke.Undo("VOID clicks"):
+            self.put("void_clicks", clicks.to_json())
+        self.show_clicks()
+
+    def show_clicks(self) -> None:
+        with quiet():
+            self.put("clicks_shown", self.clicks.text(int(nuke.frame())))
+
+    def keep_solved(self, solved: Solved) -> None:
+        with quiet():
+            self.put("void_solved", solved.to_json())
+
+    def new_uuid(self) -> str:
+        with quiet():
+            self.put("void_uuid", uuid.uuid4().hex)
+        return self.uuid
+
+
+def is_void(node: Any) -> bool:
+    return node is not None and node.Class() == "Group" and node.knob(MARKER) is not None
+
+
+def too_new(node: Any) -> bool:
+    """Whether a newer plugin made this node."""
+    return int(node[MARKER].value()) > NODE_FORMAT
+
+
+def all_nodes() -> list[VoidNode]:
+    """Every VOID node of the script, inside of Groups, too."""
+    found = nuke.allNodes("Group", nuke.root(), recurseGroups=True)
+    return [VoidNode(node) for node in found if is_void(node)]
+
+
+def by_uuid(wanted: str) -> Optional[VoidNode]:
+    return next((node for node in all_nodes() if node.uuid == wanted), None)

@@ -1,0 +1,82 @@
+"""Jobs that a Nuke before this one submitted: found by their records, and followed again. Main thread."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from void_client.errors import SettingsError, VoidError
+from void_client.result_store import NodeStore, Pending
+from void_client.settings import ClientSettings
+from void_client.studio import client_settings, load_plugin_settings
+
+from . import bars, office, plate, solving, states
+from .node import VoidNode
+from .ordering import store_of
+from .states import State
+
+
+def reattach(node: VoidNode) -> bool:
+    """Follow the node's newest job that is on record; whether there is one. A state that nothing stands behind ends."""
+    if not node.uuid or office.running(node.uuid) is not None:
+        return False
+    pending = on_record(node)
+    if pending is not None:
+        follow(node, pending)
+        return True
+    state = node.state
+    if state.under_way:
+        node.show(_without_job(node, state))
+    return False
+
+
+def follow(node: VoidNode, pending: Pending, approve: bool = False) -> None:
+    """In a thread. ``approve``: the quadmask first. Raises ``SettingsError`` where nobody knows the server."""
+    store = store_of(node)
+    work = solving.approve if approve else solving.follow
+    followed = solving.Followed(pending, store)
+    office.desk().start(
+        node.uuid,
+        server_of(node, pending.endpoint),
+        lambda job, tell: work(followed, job, solving.Progress(tell, job)),
+        pending.job_id,
+        pending.solved,
+    )
+    bars.begin(node.uuid, node.name)
+
+
+def on_record(node: VoidNode) -> Optional[Pending]:
+    """The newest record that is this node's: of this script, or the job that the node itself names."""
+    store = _store(node)
+    if store is None:
+        return None
+    named, script = node.state.job_id, plate.script_path()
+    mine = [record for record in store.pending() if record.job_id == named or (script and record.script == script)]
+    return mine[-1] if mine else None
+
+
+def server_of(node: VoidNode, endpoint: str) -> ClientSettings:
+    """The server of a record, else the node's."""
+    studio = load_plugin_settings(os.environ)
+    try:
+        return client_settings(studio, os.environ, endpoint)
+    except SettingsError:
+        return client_settings(studio, os.environ, node.text("endpoint").strip())
+
+
+def _store(node: VoidNode) -> Optional[NodeStore]:
+    try:
+        return store_of(node)
+    except VoidError:
+        return None
+
+
+def _without_job(node: VoidNode, state: State) -> State:
+    """Nothing is on its way: what the node has is what it shows."""
+    shown = node.solved.shown
+    if shown and node.text("result_file"):
+        return State(states.READY, version=shown, job_id=state.job_id)
+    return State(
+        states.NOT_SOLVED, "The job that this node waited for is not on record any more.", "Solve again.",
+        job_id=state.job_id,
+    )  # fmt: skip

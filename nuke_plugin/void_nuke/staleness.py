@@ -1,0 +1,143 @@
+"""Whether the shown result is still that of the node as it stands. Main thread; no pixel, no socket.
+
+The *fingerprint* is of the knobs that count, of what is upstream and of the node's overrides. A solve that brings the
+same content gets the same version, so that undoing a change makes the result ready again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import nuke
+from void_client.errors import VoidError
+from void_client.overrides import for_node, read
+
+from . import states, upstream
+from .description import INPUTS, stale_knobs
+from .node import VoidNode
+from .states import State
+
+_COUNTED = (*stale_knobs(), "void_clicks")
+_sidecars: dict[tuple[str, str], tuple[object, str]] = {}
+_looked: dict[str, tuple[str, str]] = {}
+
+
+def fingerprint(node: VoidNode) -> str:
+    """The node as it stands, in 32 hex digits."""
+    parts = [
+        _knobs(node),
+        *(upstream.print_of(node.node.input(one.number)) for one in INPUTS),
+        _range(node),
+        _said(node),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def fingerprint_quickly(node: VoidNode) -> str:
+    """The same, worked out anew only where Nuke's own hashes, a knob or the sidecar differ from the last look."""
+    quick = _quick(node)
+    known = _looked.get(node.uuid)
+    if known is not None and known[0] == quick:
+        return known[1]
+    found = fingerprint(node)
+    _looked[node.uuid] = (quick, found)
+    return found
+
+
+def refreshed(node: VoidNode, running: bool) -> Optional[State]:
+    """The state that the node should show instead of the one that it shows; None where that is right."""
+    state = node.state
+    if running or state.name not in (states.READY, states.STALE):
+        return None
+    solved = node.solved
+    made = solved.prints.get(solved.shown, "")
+    fresh = bool(made) and made == fingerprint_quickly(node)
+    wanted = State(states.READY, version=solved.shown, job_id=state.job_id)
+    if not fresh:
+        wanted = State(
+            states.STALE,
+            "The plate, a mask or a knob changed since.",
+            "Solve again, or undo the change.",
+            version=solved.shown,
+            job_id=state.job_id,
+        )
+    return wanted if wanted.name != state.name or wanted.version != state.version else None
+
+
+def _knobs(node: VoidNode) -> str:
+    return "\n".join(f"{name} {node.node[name].toScript()}" for name in _COUNTED if name not in ("first", "last"))
+
+
+def _range(node: VoidNode) -> str:
+    """The frames that would be solved, as far as knobs say it: custom counts only where it is chosen."""
+    chosen = node.text("range")
+    if chosen == "custom":
+        return f"{node.number('first')}-{node.number('last')}"
+    if chosen == "global":
+        root = nuke.root()
+        return f"{root.firstFrame()}-{root.lastFrame()}"
+    return chosen
+
+
+def _quick(node: VoidNode) -> str:
+    hashes: list[Any] = [str(nuke.frame())]
+    for one in INPUTS:
+        above = node.node.input(one.number)
+        hashes.append("" if above is None else f"{above.name()} {above.opHashes()}")
+    return "\n".join([*hashes, _knobs(node), _range(node), str(_sidecar_stat(node))])
+
+
+# --- the sidecar
+
+
+def _places(node: VoidNode) -> list[str]:
+    chosen = node.text("override_file")
+    if chosen:
+        return [chosen]
+    script = nuke.root().name()
+    if script in ("", "Root"):
+        return []
+    path = Path(script)
+    own = [str(path.with_suffix(".void.yaml")), f"{script}.void.yaml"]
+    return [*own, *(str(path.with_name(name)) for name in ("void.yaml", "void.yml", "void.json"))]
+
+
+def _sidecar_stat(node: VoidNode) -> list[tuple[int, int]]:
+    found = []
+    for place in _places(node):
+        try:
+            stat = os.stat(place)
+            found.append((stat.st_mtime_ns, stat.st_size))
+        except OSError:
+            found.append((0, 0))
+    return found
+
+
+def _said(node: VoidNode) -> str:
+    """What the node's section says, by content: another node's section, or a comment, changes nothing."""
+    stat = _sidecar_stat(node)
+    key = (node.uuid, node.name)
+    known = _sidecars.get(key)
+    if known is not None and known[0] == stat:
+        return known[1]
+    text = _entries(node) if any(size for _, size in stat) else ""
+    _sidecars[key] = (stat, text)
+    return text
+
+
+def _entries(node: VoidNode) -> str:
+    chosen = node.text("override_file")
+    try:
+        if chosen:
+            sidecar = read(Path(chosen), uuid=node.uuid, name=node.name)
+        else:
+            sidecar = for_node(Path(nuke.root().name()), uuid=node.uuid, name=node.name)
+    except VoidError as error:
+        return error.message  # the solve tells it in full
+    return "\n".join(
+        repr((entry.frames, entry.region, entry.mode, entry.matte, entry.shapes, entry.hint))
+        for entry in sidecar.entries
+    )
