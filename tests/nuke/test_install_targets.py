@@ -94,7 +94,7 @@ def test_what_is_not_known_is_asked_for(tmp_path, path, told):
 
 def test_a_python_that_is_too_new_is_said(tmp_path):
     make(tmp_path / "Nuke19.0v1" / "libpython3.13.so")
-    with pytest.raises(InputError, match="has Python 3.13, for which this version of VOID has no packages"):
+    with pytest.raises(InputError, match=r"has Python 3\.13, for which this version of VOID has no packages"):
         python_of(tmp_path / "Nuke19.0v1")
 
 
