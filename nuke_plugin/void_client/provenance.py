@@ -53,6 +53,18 @@ def signature_holds(manifest: ResultManifest) -> bool:
 
     Raises ``EngineUnavailable`` where ``cryptography`` is not installed.
     """
+    provenance = manifest.provenance
+    if provenance is None or not provenance.signed or provenance.version != VERSION:
+        return False
+    try:
+        said = statement(manifest, provenance)
+    except ValueError:  # UnicodeError is one: a lone surrogate has no UTF-8, so nobody signed it
+        return False
+    return key_holds(provenance.key, provenance.signature, said)
+
+
+def key_holds(public: str, signature: str, data: bytes) -> bool:
+    """Whether ``public`` signed ``data``. Raises ``EngineUnavailable`` where ``cryptography`` is not installed."""
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -61,13 +73,9 @@ def signature_holds(manifest: ResultManifest) -> bool:
             "Signatures cannot be checked here: the package cryptography is not installed.",
             hint="pip install 'void-nuke[provenance]'.",
         ) from None
-    provenance = manifest.provenance
-    if provenance is None or not provenance.signed or provenance.version != VERSION:
-        return False
     try:
-        key = Ed25519PublicKey.from_public_bytes(_raw(provenance.key))
-        key.verify(_unbase64(provenance.signature), statement(manifest, provenance))
-    except (InvalidSignature, ValueError):  # UnicodeError is one: a lone surrogate has no UTF-8, so nobody signed it
+        Ed25519PublicKey.from_public_bytes(_raw(public)).verify(_unbase64(signature), data)
+    except (InvalidSignature, ValueError):
         return False
     return True
 
