@@ -30,7 +30,9 @@ _LAMPS = 4.5  # the room's lamps reach 30: times this, 135
 class Scene:
     """``camera``: static, pan, zoom, handheld or track (past posts, with parallax). ``drift``: how far exposure and
     white balance wander, 1 is a third of a stop. ``travel``: the ball's way in shares of the frame's width.
-    ``arm``: a large arm, kept by the quadmask, swings through. ``grain`` 1 is an ordinary plate's.
+    ``arm``: a large arm, kept by the quadmask, swings through. ``grain`` 1 is an ordinary plate's. ``shade``: how dark
+    a soft shadow on the wall is, that sways with the ball's time (all of it affected); ``sway``: its way in shares of
+    the frame's width, of which 0.3 is as wide as itself.
     """
 
     name: str
@@ -43,16 +45,22 @@ class Scene:
     radius: float = 0.12
     arm: bool = False
     grain: float = 1.0
+    shade: float = 0.0
+    sway: float = 0.5
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Frame:
-    """``plate`` and ``truth`` (H, W, 3) scene-linear with the same grain; ``again``: the truth with another grain."""
+    """``plate`` and ``truth`` (H, W, 3) scene-linear with the same grain.
+
+    ``again``: the truth with another grain; ``bare``: without any.
+    """
 
     plate: RGB
     truth: RGB
     again: RGB
+    bare: RGB
     quadmask: Quadmask
 
 
@@ -68,19 +76,20 @@ def render(scene: Scene) -> Iterator[Frame]:
         time = index / max(1, scene.frames - 1)
         clean = _seen(scene, room, ways[index])
         ball, cover, shadow, mirror = _ball(scene, clean, time)
-        full = clean * (1.0 - 0.7 * shadow)[..., None]
+        shade = _shade(scene, time)
+        full = clean * (1.0 - 0.7 * shadow)[..., None] * (1.0 - shade)
         full += (ball - full) * (0.35 * mirror)[..., None]
         full += (ball - full) * cover[..., None]
-        quadmask = _quadmask(cover, np.maximum(shadow, mirror))
+        quadmask = _quadmask(cover, np.maximum(np.maximum(shadow, mirror), (shade[..., 0] > 0.004).astype(np.float32)))
         if scene.arm:
             arm, there = _arm(scene, time)
             clean, full = (np.where(there[..., None], arm, light) for light in (clean, full))
             quadmask[there] = KEEP
         gain = _gain(scene, time)
         noise, other = (_noise(scene, index, kind) for kind in (0, 1))
-        truth, again = (synthetic._exposed(clean * gain, grain) for grain in (noise, other))
+        truth, again, bare = (synthetic._exposed(clean * gain, grain) for grain in (noise, other, 0.0 * noise))
         plate = np.where((quadmask == KEEP)[..., None], truth, synthetic._exposed(full * gain, noise))
-        yield Frame(plate.astype(np.float32), truth, again, quadmask)
+        yield Frame(plate.astype(np.float32), truth, again, bare, quadmask)
 
 
 def _noise(scene: Scene, index: int, kind: int) -> RGB:
@@ -183,6 +192,18 @@ def _ball(scene: Scene, clean: RGB, time: float) -> tuple[RGB, Plane, Plane, Pla
     mirror = np.clip((1.0 - sunk) * 4.0, 0.0, 1.0) * (v > 0.95)
     planes = (plane.astype(np.float32) for plane in (cover, shadow, mirror))
     return (light.astype(np.float32), *planes)  # type: ignore[return-value]
+
+
+def _shade(scene: Scene, time: float) -> RGB:
+    """How much a soft shadow on the wall takes of the light, bluish as in the open; (H, W, 3)."""
+    if scene.shade == 0.0:
+        return np.zeros((scene.height, scene.width, 3), dtype=np.float32)
+    y, x = np.mgrid[0 : scene.height, 0 : scene.width].astype(np.float32)
+    middle = scene.width * (0.5 + scene.sway * (time - 0.5)), scene.height * (0.3 + 0.03 * np.sin(6.0 * time))
+    away = np.hypot((x - middle[0]) / (0.15 * scene.width), (y - middle[1]) / (0.22 * scene.height))
+    edge = np.clip((1.0 - away) / 0.5, 0.0, 1.0)
+    soft = scene.shade * edge * edge * (3.0 - 2.0 * edge)
+    return np.asarray(soft[..., None] * np.array([1.0, 0.95, 0.85]), dtype=np.float32)
 
 
 def _arm(scene: Scene, time: float) -> tuple[RGB, npt.NDArray[np.bool_]]:

@@ -32,7 +32,7 @@ class CleanplateEngine:
     """Implements `void_engine.interface.Engine`; see the module's docstring."""
 
     name = "cleanplate"
-    version = "4"
+    version = "5"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in (`void_engine.cleanplate.options.Options`); raises `JobError`."""
@@ -64,7 +64,7 @@ class CleanplateEngine:
         behind = find_background(clip, context.scratch, options, steps.tick)
         _require_plate(behind.shot, count)
         work = _Work(clip, behind.shot, behind.camera, request, context, steps)
-        painter = Painter(clip, behind.shot, behind.camera, behind.grain, options, request.seed)
+        painter = Painter(clip, behind, options, request.seed)
         work.fill(behind.plans, painter)
         work.paint(behind.plans, painter, out, count)
         return _facts(clip, behind.plans, painter.layers, behind.camera)

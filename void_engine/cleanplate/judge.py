@@ -51,7 +51,7 @@ def qualities(
     absolute = np.maximum(0.0, errors - 0.04)
     quality = revealed * np.exp(-((excess / _TOLERANCE) ** 2) - (absolute / (2 * _TOLERANCE)) ** 2)
     for index in range(len(pictures)):
-        doubtful = _hanging_together(passing[index], revealed[index], known) | (rare & revealed[index])
+        doubtful = hanging_together(passing[index], revealed[index], known) | (rare & revealed[index])
         quality[index][doubtful] *= _REST
     return np.asarray(quality, dtype=np.float32)
 
@@ -84,7 +84,7 @@ def _passing(grey: npt.NDArray[np.float32], observed: Mask) -> tuple[Mask, Mask]
     return np.array([pixels.grown(mask, 2) for mask in far]) & observed, known
 
 
-def _hanging_together(passing: Mask, seen: Mask, known: Mask) -> Mask:
+def hanging_together(passing: Mask, seen: Mask, known: Mask) -> Mask:
     """Passing pixels, and the pieces that cannot be told but whose edge to what can is passing in good part."""
     unclear = seen & ~known
     if not passing.any() or not unclear.any():

@@ -93,6 +93,17 @@ def shown(mask: Mask, matrix: Matrix, box: Box) -> Mask:
     return np.asarray(warp(mask.astype(np.uint8), matrix, box, cv2.INTER_NEAREST) != 0)
 
 
+def within(mask: Mask, of: Box, box: Box) -> Mask:
+    """``box`` of a mask over the box ``of``; False beyond."""
+    result = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=bool)
+    x0, y0, x1, y1 = max(box[0], of[0]), max(box[1], of[1]), min(box[2], of[2]), min(box[3], of[3])
+    if x0 < x1 and y0 < y1:
+        result[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = mask[
+            y0 - of[1] : y1 - of[1], x0 - of[0] : x1 - of[0]
+        ]
+    return result
+
+
 def moved_by(x: float, y: float) -> Matrix:
     """The matrix of a shift."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], dtype=np.float64)

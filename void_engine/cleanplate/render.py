@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from void_engine import grain
 from void_engine.cleanplate import fill, pixels, residual, seam, shaper
+from void_engine.cleanplate.backdrop import Backdrop
+from void_engine.cleanplate.background import Background
 from void_engine.cleanplate.fill import Layer
-from void_engine.cleanplate.motion import Camera, apply
+from void_engine.cleanplate.motion import apply
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix, moved_by
-from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.shaper import Encoded
-from void_engine.cleanplate.sources import LAYER, RING, FramePlan, extend
-from void_engine.grain import GrainModel
+from void_engine.cleanplate.sources import BASE, LAYER, RING, FramePlan, extend
 from void_engine.interface import KEEP, RGB, Clip
 
 Weights = npt.NDArray[np.float32]
@@ -50,12 +50,10 @@ class Painted:
 class Painter:
     """Paints frames of one clip; ``layers`` may grow between calls."""
 
-    def __init__(
-        self, clip: Clip, shot: ProxyShot, camera: Camera, model: GrainModel, options: Options, seed: int
-    ) -> None:
+    def __init__(self, clip: Clip, behind: Background, options: Options, seed: int) -> None:
         self.layers: list[Layer] = []
-        self._clip, self._shot, self._camera = clip, shot, camera
-        self._model, self._options, self._seed = model, options, seed
+        self._clip, self._shot, self._camera, self._backdrop = clip, behind.shot, behind.camera, behind.backdrop
+        self._model, self._options, self._seed = behind.grain, options, seed
         self.canvas = (clip.canvas.width, clip.canvas.height)
 
     def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights]:
@@ -93,15 +91,25 @@ class Painter:
             if at is None or label >= LAYER + len(self.layers):
                 continue
             part = (region[0] + at[0], region[1] + at[1], region[0] + at[2], region[1] + at[3])
-            piece = self._source(plan, int(label), part) if label < LAYER else self._layer(position, int(label), part)
             inner = (slice(at[1], at[3]), slice(at[0], at[2]))
-            total[inner] += piece * share[inner][..., None]
-            weight[inner] += share[inner]
+            much = share[inner]
+            if label >= LAYER:
+                piece = self._layer(position, int(label), part)
+            elif self._backdrop is None:
+                piece = self._source(plan, int(label), part)
+            else:
+                piece, there = self._standing(self._backdrop, position, plan, int(label), part)
+                much = much * there
+            total[inner] += piece * much[..., None]
+            weight[inner] += much
             if label < LAYER:
-                real[inner] += share[inner]
+                real[inner] += much
         done = weight > _PAINTED
         clean: Encoded = (total / np.maximum(weight, _PAINTED)[..., None]).astype(np.float32)
         ring = self._ring(hole, missing)
+        if self._backdrop is not None:
+            # An arm beside the hole says nothing about the light.
+            ring &= self._backdrop.shows(self._shot, position, region)
         clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
         picture = np.where((hole & done)[..., None], clean, plate)
         seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0))
@@ -132,6 +140,8 @@ class Painter:
         shown: dict[int, Mask] = {}
         for index, source in enumerate(plan.sources):
             shown[index] = residual.shown(self._shot.trusted(source, 2), plan.matrices[index], box, plan.fields[index])
+        if self._backdrop is not None:
+            shown[BASE] = pixels.within(self._backdrop.agreement.covered, self._backdrop.agreement.box, box)
         for index, layer in enumerate(self.layers):
             mask = layer.known | layer.filled
             shown[LAYER + index] = fill.cover(self._shot, self._camera, layer, position, mask, box)
@@ -154,6 +164,18 @@ class Painter:
         else:
             picture = sample(plate, onward @ shot.to_proxy, region, shot.exposure)
         return np.asarray(picture + plan.levels[label], dtype=np.float32)
+
+    def _standing(
+        self, backdrop: Backdrop, position: int, plan: FramePlan, label: int, part: Box
+    ) -> tuple[Encoded, Weights]:
+        """What a standing camera sees, and where that is known."""
+        piece = backdrop.grained(position, part, self._model, self._seed, self._options.grain)
+        # Who wants no grain wants the mean alone.
+        if label != BASE and self._options.grain > 0.0:
+            source = plan.sources[label]
+            live, trust = backdrop.live(self._shot, self._clip.plate(source), source, position, part)
+            piece = piece + (live - piece) * trust[..., None]
+        return piece, backdrop.seen(part)
 
     def _ring(self, hole: Mask, missing: Mask) -> Mask:
         """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""

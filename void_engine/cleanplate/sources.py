@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from void_engine.cleanplate import judge, pixels, residual, shaper
+from void_engine.cleanplate.agreement import Agreement
 from void_engine.cleanplate.motion import Camera
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix
@@ -22,9 +23,11 @@ from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.scratch import Arrays
 from void_engine.cleanplate.shaper import Encoded
 
-LAYER, FILL, NONE = 64, 254, 255  # labels: below LAYER a source, from LAYER a fill layer
+BASE, LAYER, FILL, NONE = 63, 64, 254, 255  # labels: below BASE a source, from LAYER a fill layer
 RING = 12  # proxy pixels of kept plate around the hole that are looked at
 _MOST = 6  # sources for one frame
+_LIVE = 3  # frames that lend their detail to one frame, before a standing camera
+_STEADY = 4.0  # how much more the last frame's distance in time counts there
 _MEASURED = 14  # candidates of a frame whose motion is measured directly
 _WITNESSES = 8
 _WORTH = 0.1  # a pixel's quality under which PatchMatch is the better guess
@@ -37,8 +40,9 @@ _SMALLEST = 16  # proxy pixels: a smaller piece is not worth a source
 class FramePlan:
     """Where a frame's hole pixels come from.
 
-    ``labels`` (h, w) over ``box`` of the proxy: index into ``sources``, `LAYER` + fill layer, `FILL`
-    not decided, `NONE` nothing. ``matrices`` map proxy pixels to the source's, after ``fields`` over ``box``
+    ``labels`` (h, w) over ``box`` of the proxy: index into ``sources``, `BASE` the mean of what a standing camera
+    shows, `LAYER` + fill layer, `FILL` not decided, `NONE` nothing.
+    ``matrices`` map proxy pixels to the source's, after ``fields`` over ``box``
     (`void_engine.cleanplate.residual`) have bent them; ``levels`` (n, 3) are added to the source's encoded values.
     """
 
@@ -114,6 +118,52 @@ def plan_frame(
         [found[k].matrix for k in chosen],
         np.array([found[k].level for k in chosen], dtype=np.float32).reshape(-1, 3),
         [found[k].field for k in chosen],
+    )
+
+
+def plan_standing(
+    shot: ProxyShot, agreement: Agreement, position: int, count: int, options: Options, before: list[int]
+) -> FramePlan | None:
+    """As `plan_frame`, before a standing camera: the mean of the clip everywhere, alive by a few frames' detail.
+
+    ``before``: how far off in time the last frame's sources were. The same way off is preferred: grain and what moves
+    by itself then go on as they were filmed.
+    """
+    proxy = shot.get(position)
+    if not proxy.hole.any():
+        return None
+    hole = pixels.grown(proxy.hole, 1)
+    box = _box_around(hole, RING + 2)
+    inside = hole[box[1] : box[3], box[0] : box[2]]
+    covered = pixels.within(agreement.covered, agreement.box, box)
+    labels = np.where(inside & covered, BASE, np.where(inside, FILL, NONE)).astype(np.uint8)
+    pool = _pool(position, count, options.search_frames)
+    shown = {other: pixels.within(agreement.shows(other), agreement.box, box) & (labels == BASE) for other in pool}
+    chosen: list[int] = []
+    smallest = min(_SMALLEST, int(np.count_nonzero(inside)))
+    while len(chosen) < _LIVE:
+        left = labels == BASE
+        gains = {
+            other: np.count_nonzero(seen & left)
+            * _nearness(position, other)
+            * (_STEADY if other - position in before else 1.0)
+            for other, seen in shown.items()
+            if other not in chosen
+        }
+        best = max(gains, key=lambda other: (gains[other], -other), default=-1)
+        taken = _without_crumbs(shown[best] & left, smallest) if best >= 0 else left
+        if best < 0 or not taken.any():
+            break
+        labels[taken] = len(chosen)
+        chosen.append(best)
+    return FramePlan(
+        box,
+        inside,
+        labels,
+        chosen,
+        [np.eye(3)] * len(chosen),
+        np.zeros((len(chosen), 3), dtype=np.float32),
+        [residual.none()] * len(chosen),
     )
 
 

@@ -20,8 +20,9 @@ from void_engine.cleanplate.fill import plate_box
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.render import Painted, Painter
 from void_engine.interface import KEEP, RGB, CleanFrames, Clip, Mask, Share, StageContext
+from void_engine.restore.scales import Scales
 
-VERSION = 1
+VERSION = 2
 
 _LIKE = 0.05  # encoded difference of the coarse pictures at which a frame is believed by a third
 _SOFT = 1.5  # plate pixels over which generated and seen pixels are mixed, at the least
@@ -42,7 +43,7 @@ class DetailOptions:
 def add_detail(
     clip: Clip,
     generated: CleanFrames,
-    scale: float,
+    scales: Scales,
     options: DetailOptions,
     seed: int,
     out: CleanFrames,
@@ -50,15 +51,15 @@ def add_detail(
 ) -> dict[str, Any]:
     """Writes every frame with a hole; returns the share that was seen in other frames, for the manifest.
 
-    ``generated``: on the canvas, scene-linear, level with the plate (`void_engine.restore.place`). ``scale``: plate
-    pixels to one of the model's. Raises ``Cancelled`` through ``context``.
+    ``generated``: on the canvas, scene-linear, level with the plate (`void_engine.restore.place`). ``scales``: plate
+    pixels to one of the model's, region by region. Raises ``Cancelled`` through ``context``.
     """
     bar = _Bar(context, (TICKS + 1) * len(clip.numbers))
     if options.detail:
         behind = find_background(clip, context.scratch, Options(), bar.tick)
     else:
         behind = grain_alone(clip, context.scratch, bar.tick)
-    work = _Work(clip, behind, scale, options, seed)
+    work = _Work(clip, behind, scales, options, seed)
     shares = []
     for position, number in enumerate(clip.numbers):
         if (clip.quadmask(position) != KEEP).any():
@@ -85,36 +86,50 @@ class _Bar:
 class _Work:
     """Frames of one clip."""
 
-    def __init__(self, clip: Clip, behind: Background, scale: float, options: DetailOptions, seed: int) -> None:
+    def __init__(self, clip: Clip, behind: Background, scales: Scales, options: DetailOptions, seed: int) -> None:
         self._clip, self._behind, self._options, self._seed = clip, behind, options, seed
-        self._sigma = max(_SOFT, _COARSE * scale)
-        self._painter = Painter(clip, behind.shot, behind.camera, behind.grain, Options(), seed)
+        self._scales = scales
+        self._painter = Painter(clip, behind, Options(), seed)
 
     def frame(self, position: int, generated: RGB) -> tuple[RGB, Share]:
         """The finished frame, scene-linear, and its confidence."""
-        clip, exposure = self._clip, self._behind.shot.exposure
-        hole = np.asarray(clip.quadmask(position) != KEEP)
+        hole = np.asarray(self._clip.quadmask(position) != KEEP)
         confidence = np.ones(hole.shape, np.float32)
         result = generated.copy()
-        window = _bounds(hole)
-        made = shaper.encode(generated[window], exposure)
-        trust = np.zeros(made.shape[:2], np.float32)
-        finished = made
+        whole = np.zeros((*hole.shape, 3), np.float32)
+        shown = np.zeros(hole.shape, np.float32)
         seen = self._seen(position)
         if seen is not None:
             box, painted = seen
             inner = (slice(box[1], box[3]), slice(box[0], box[2]))
-            whole = np.zeros((*hole.shape, 3), np.float32)
-            shown = np.zeros(hole.shape, np.float32)
             whole[inner], shown[inner] = painted.picture, painted.seen * painted.hole
-            trust = self._trust(made, whole[window], shown[window], hole[window])
-            finished = made + (whole[window] - made) * trust[..., None]
+        for scale, part in self._scales.parts(hole):
+            window = _bounds(part)
+            finished, trust = self._finished(
+                position, window, generated[window], (whole[window], shown[window]), part[window], scale
+            )
+            result[window][part[window]] = finished[part[window]]
+            confidence[part] = trust[part[window]]
+        return result, confidence
+
+    def _finished(
+        self,
+        position: int,
+        window: tuple[slice, slice],
+        generated: RGB,
+        seen: tuple[Encoded, Share],
+        hole: Mask,
+        scale: float,
+    ) -> tuple[RGB, Share]:
+        """One region's pixels in its ``window``, and how far they are of another frame. ``seen``: picture, share."""
+        exposure = self._behind.shot.exposure
+        made = shaper.encode(generated, exposure)
+        trust = self._trust(made, *seen, hole, max(_SOFT, _COARSE * scale))
+        finished = made + (seen[0] - made) * trust[..., None]
         # What another frame shows has its own grain; variances add.
         bare = np.sqrt(np.maximum(0.0, 1.0 - trust**2))[..., None]
         finished = finished + self._grain(made, position, window) * bare
-        result[window] = shaper.decode(np.asarray(finished, np.float32), exposure)
-        confidence[hole] = trust[hole[window]]
-        return result, confidence
+        return shaper.decode(np.asarray(finished, np.float32), exposure), trust
 
     def _seen(self, position: int) -> tuple[pixels.Box, Painted] | None:
         """What other frames show of the hole, and where on the plate."""
@@ -124,19 +139,19 @@ class _Work:
         region = plate_box(plan.box, self._behind.shot, self._painter.canvas)
         return region, self._painter.paint(position, plan, region)
 
-    def _trust(self, made: Encoded, shown: Encoded, share: Share, hole: Mask) -> Share:
-        """(h, w): how far a pixel of another frame is what was generated here, as far as the model can tell."""
+    def _trust(self, made: Encoded, shown: Encoded, share: Share, hole: Mask, sigma: float) -> Share:
+        """(h, w): how far a pixel of another frame is what was generated here, as far as the model can tell.
+
+        ``sigma``: of the coarse pictures that are compared, plate pixels."""
         there = hole & (share > 0.5)
         if not there.any():
             return np.zeros(hole.shape, np.float32)
-        weight = pixels.blurred(there.astype(np.float32), self._sigma)
-        difference = pixels.blurred(np.where(there[..., None], shown - made, np.float32(0.0)), self._sigma)
+        weight = pixels.blurred(there.astype(np.float32), sigma)
+        difference = pixels.blurred(np.where(there[..., None], shown - made, np.float32(0.0)), sigma)
         unlike = np.abs(difference / np.maximum(weight, 1e-3)[..., None]).max(axis=2)
         like = np.exp(-((unlike / np.float32(_LIKE)) ** 2)) * there
         # Soft over the model's pixels, never beyond what was seen: what agrees only in spots is chance.
-        core = pixels.blurred(like, self._sigma) / np.maximum(
-            pixels.blurred(hole.astype(np.float32), self._sigma), 1e-3
-        )
+        core = pixels.blurred(like, sigma) / np.maximum(pixels.blurred(hole.astype(np.float32), sigma), 1e-3)
         trust = np.clip(1.5 * core - 0.25, 0.0, 1.0) * pixels.blurred(share * there, _SOFT / 2) * there
         return np.where(trust < _LEAST, np.float32(0.0), trust).astype(np.float32)
 
