@@ -197,5 +197,6 @@ for _kind in _events.KINDS:
         )(_kind)
     )
 
-_app.reset()
+if _S.root is None:
+    _app.reset()
 del annotations

@@ -76,7 +76,7 @@ def _empty_script() -> None:
 
 # -- start
 def start(folders: Any) -> None:
-    """Run init.py of each folder, then, in the GUI, menu.py: as Nuke does with NUKE_PATH."""
+    """Run init.py of each folder, the last one first, then, in the GUI, menu.py: as Nuke does with NUKE_PATH."""
     for folder in folders:
         if str(folder) not in S.plugin_path:
             S.plugin_path.append(str(folder))
@@ -87,10 +87,10 @@ def start(folders: Any) -> None:
         waiting = [f for f in S.plugin_path if f not in done]
         if not waiting:
             break
-        done.append(waiting[0])
-        _run_file(os.path.join(waiting[0], "init.py"))
+        done.append(waiting[-1])
+        _run_file(os.path.join(waiting[-1], "init.py"))
     if S.gui:
-        for folder in list(S.plugin_path):
+        for folder in reversed(list(S.plugin_path)):
             _run_file(os.path.join(folder, "menu.py"))
 
 

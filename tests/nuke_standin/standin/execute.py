@@ -124,7 +124,7 @@ def _execute_one(node: Any, frames: list, chosen: Optional[list], go_on: bool) -
     before = S.frame
     failed: list = []
     try:
-        for frame in frames:
+        for number, frame in enumerate(frames, 1):
             if S.cancel_render:
                 raise Cancelled()
             S.frame = frame
@@ -138,6 +138,10 @@ def _execute_one(node: Any, frames: list, chosen: Optional[list], go_on: bool) -
                     if not go_on:
                         raise
                     failed.append(error)
+                    _tell(f"ERROR: {error}")
+                else:
+                    _tell(f"Writing {S.rendered[-1][3]} took 0.01 seconds")
+            _tell(f"Frame {frame} ({number} of {len(frames)})")
             events.fire("AfterFrameRender", node, raises=True)
             events.fire("RenderProgress", node, raises=True)
     finally:
@@ -145,6 +149,11 @@ def _execute_one(node: Any, frames: list, chosen: Optional[list], go_on: bool) -
     events.fire("AfterRender", node, raises=True)
     if failed:
         raise RuntimeError(str(failed[0]))
+
+
+def _tell(text: str) -> None:
+    if S.tell is not None:
+        S.tell(text)
 
 
 def _write_frame(node: Any, frame: float, view: str) -> None:

@@ -212,9 +212,9 @@ def make(name: str, kind: str, default: Any = None, values: Any = None) -> Knob:
     elif isinstance(knob, knob_numbers.Array_Knob):
         if isinstance(default, (int, float)):
             knob._parts = (knob._cast(default),) * knob._size()
-    elif isinstance(
-        knob, (knob_text.String_Knob, knob_choice.Channel_Knob, knob_choice.Format_Knob, knob_text.Opaque_Knob)
-    ):
+    elif isinstance(knob, knob_choice.Channel_Knob):
+        knob._raw = default if isinstance(default, str) else "none"
+    elif isinstance(knob, (knob_text.String_Knob, knob_choice.Format_Knob, knob_text.Opaque_Knob)):
         knob._text = str(default) if isinstance(default, str) else ""
     knob._default = knob._state()
     return knob
@@ -231,6 +231,6 @@ def knobs_of(class_name: str) -> list:
     found += [make(*fact) for fact in EXTRA.get(class_name, []) if fact[0] not in table()[class_name]["knobs"]]
     found += [make(*fact) for fact in COMMON if fact[0] not in table()[class_name]["knobs"]]
     for knob in found:
-        if knob._name == "name":
+        if knob._name in ("name", "xpos", "ypos"):
             knob._flags |= ALWAYS_SAVE
     return found

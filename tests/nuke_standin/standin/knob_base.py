@@ -75,6 +75,7 @@ class Knob:
         self._tooltip = ""
         self._node: Any = None
         self._flags = STARTLINE if self._STARTLINE else 0
+        self._explicit: set = set()  # flags that a script said, which are written again
         self._user = False
         self._default: Any = None
         self._setup(*args)

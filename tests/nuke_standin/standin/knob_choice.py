@@ -116,24 +116,41 @@ class Radio_Knob(Enumeration_Knob):
 
 @guarded
 class Channel_Knob(Knob):
-    """A channel ("rgba.alpha", or "alpha" for short) or, with four, a layer."""
+    """A channel ("rgba.alpha", or "alpha" for short) or, with four, a layer. "{{parent.NAME}}" follows another one."""
 
-    _USER_ID = None
+    _USER_ID = 11
 
     def _setup(self, *args: Any) -> None:
-        self._text, self._depth, self._input = "none", int(args[0]) if args else 1, int(args[1]) if len(args) > 1 else 0
+        self._raw, self._depth, self._input = "none", int(args[0]) if args else 1, int(args[1]) if len(args) > 1 else 0
+
+    @property
+    def _text(self) -> str:
+        if not self._raw.startswith("{{"):
+            return str(self._raw)
+        found, _ = resolve.knob(self._node, self._raw.strip("{}"))
+        if not isinstance(found, Channel_Knob):
+            raise StandinError(f"{self.fullyQualifiedName()} follows {self._raw}, which is no channel")
+        return found._text
 
     def _state(self) -> Any:
-        return self._text
+        return self._raw
 
     def _restore(self, state: Any) -> None:
-        self._text = state
+        self._raw = state
 
-    def _to_text(self) -> str:
+    def _hashed(self) -> Any:
         return self._text
 
+    def _to_text(self) -> str:
+        return str(self._raw)
+
+    def toScript(self, quote: bool = False, context: Any = None) -> str:
+        if quote and self._raw.startswith("{{"):
+            return "{" + self._raw + "}"
+        return Knob.toScript(self, quote, context)
+
     def _from_text(self, text: str) -> None:
-        self._text = text
+        self._raw = text
 
     def value(self) -> str:
         return self._text
@@ -154,7 +171,7 @@ class Channel_Knob(Knob):
 
 
 class ChannelMask_Knob(Channel_Knob):
-    pass
+    _USER_ID = 10
 
 
 @guarded

@@ -164,6 +164,7 @@ class PyScript_Knob(String_Knob):
     """A button with a Python script."""
 
     _USER_ID = 22
+    _STARTLINE = False
 
     def command(self) -> str:
         return self._text

@@ -202,18 +202,27 @@ def _roto(node: Any, frame: float, view: str) -> Image:
 
 # -- two inputs
 def _both(b: Image, a: Image) -> tuple:
+    """Both on one window. Pictures of two sizes meet at the lower left, and B's format stays."""
     if (a.width, a.height) != (b.width, b.height) and a.planes and b.planes:
-        raise StandinError(f"pictures of two sizes: {b.width}x{b.height} and {a.width}x{a.height}")
+        down = b.height - a.height
+        x0, y0, x1, y1 = a.window
+        a = Image(b.width, b.height, b.aspect, (x0, y0 + down, x1, y1 + down), a.planes, a.metadata)
     window = b.window if not a.planes else a.window if not b.planes else union(a.window, b.window)
     return b.on(window), a.on(window), window
+
+
+def _boxed(node: Any, mixed: Image, b: Image, a: Image) -> Image:
+    """The data window that the knob bbox asks for."""
+    side = {"union": None, "B": b, "A": a}[node._knobs["bbox"]._choice()]
+    return mixed if side is None or not side.planes else mixed.on(side.window)
 
 
 def _keymix(node: Any, frame: float, view: str) -> Image:
     """A where the mask is, B elsewhere. Where the mask is 0 the pixels are B's own bits."""
     import numpy as np
 
-    b, a = _input(node, 0, frame, view), _input(node, 1, frame, view)
-    b, a, window = _both(b, a)
+    below, above = _input(node, 0, frame, view), _input(node, 1, frame, view)
+    b, a, window = _both(below, above)
     mask = (
         _input(node, 2, frame, view).on(window).plane(layers.full(node._knobs["maskChannel"]._text)).astype(np.float32)
     )
@@ -230,11 +239,12 @@ def _keymix(node: Any, frame: float, view: str) -> Image:
         ).astype(np.float32)
         for c in chosen
     }
-    return b.with_planes(mixed)
+    return _boxed(node, b.with_planes(mixed), below, above)
 
 
 def _copy(node: Any, frame: float, view: str) -> Image:
-    b, a, _ = _both(_input(node, 0, frame, view), _input(node, 1, frame, view))
+    below, above = _input(node, 0, frame, view), _input(node, 1, frame, view)
+    b, a, _ = _both(below, above)
     knobs, new = node._knobs, {}
     if knobs["mix"]._number() != 1 or node._inputs_get(2) is not None:
         raise StandinError("Copy with a mask or a mix")
@@ -244,7 +254,7 @@ def _copy(node: Any, frame: float, view: str) -> Image:
         source, target = knobs[f"from{index}"]._text, knobs[f"to{index}"]._text
         if target != "none" and source != "none":
             new[layers.full(target)] = a.plane(layers.full(source))
-    return b.with_planes(new)
+    return _boxed(node, b.with_planes(new), below, above)
 
 
 def _merge(node: Any, frame: float, view: str) -> Image:
@@ -404,6 +414,17 @@ def _premult(node: Any, frame: float, view: str) -> Image:
     return below.mapped(lambda n, p: p * alpha if n in chosen else p)
 
 
+def _expression(node: Any, frame: float, view: str) -> Image:
+    from . import pixel_math
+
+    knobs, texts = node._knobs, {}
+    for index in range(4):
+        text = knobs[f"expr{index}"].evaluate()
+        for channel in layers.expand(knobs[f"channel{index}"]._text, RGBA) if text else ():
+            texts[channel] = text
+    return pixel_math.expression(_input(node, 0, frame, view), texts)
+
+
 def _one_view(node: Any, frame: float, view: str) -> Image:
     return _input(node, 0, frame, node._knobs["view"]._choice() or view)
 
@@ -440,5 +461,5 @@ OPERATIONS: dict[str, Callable[[Any, float, str], Image]] = {
     "Remove": _remove,
     "Premult": _premult,
     "OneView": _one_view,
-    "JoinViews": _join_views,
+    "JoinViews": _join_views, "Expression": _expression, "BlackOutside": _pass,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from . import create, facts, layers, tcl, views
+from .curve import number
 from .errors import StandinError
 from .knob_base import FLAGS, STARTLINE, WRITTEN
 from .knob_choice import Enumeration_Knob, Link_Knob
@@ -181,6 +182,7 @@ def _add_user_knob(node: Any, words: list) -> None:
         elif word == "n" and isinstance(knob, Tab_Knob):
             knob._group = int(rest.pop(0))
         elif word[:1] in "+-" and word[1:] in FLAGS:
+            knob._explicit.add(word[1:])
             knob._flags = knob._flags | FLAGS[word[1:]] if word[0] == "+" else knob._flags & ~FLAGS[word[1:]]
         else:
             raise StandinError(f"addUserKnob {number} {name}: {word!r} is not known")
@@ -190,18 +192,23 @@ def _add_user_knob(node: Any, words: list) -> None:
 
 def user_knob_line(knob: Any) -> str:
     """A user knob's addUserKnob line."""
-    number = next((n for n, cls in facts.BY_ID.items() if cls is type(knob)), type(knob)._USER_ID)
+    identity = next((n for n, cls in facts.BY_ID.items() if cls is type(knob)), type(knob)._USER_ID)
     if type(knob).__name__ == "String_Knob":
-        number = 1
+        identity = 1
     if isinstance(knob, Tab_Knob):
-        number = 20
-    if number is None:
+        identity = 20
+    if identity is None:
         raise StandinError(f"a {knob.Class()} as a user knob ({knob._name}) cannot be written: its number is not known")
-    words = [str(number), tcl.quote(knob._name)]
-    if knob._label is not None and knob._label != knob._name:
+    words = [str(identity), tcl.quote(knob._name)]
+    if knob._label is not None:
         words += ["l", tcl.quote(knob._label)]
     if knob._tooltip:
         words += ["t", tcl.quote(knob._tooltip)]
+    usual = STARTLINE if type(knob)._STARTLINE else 0
+    for name in WRITTEN:
+        now, normal = knob._flags & FLAGS[name], usual & FLAGS[name]
+        if now != normal or name in knob._explicit:
+            words.append(("+" if now else "-") + name)
     if isinstance(knob, Link_Knob):
         words += ["T", tcl.quote(knob._link)]
     if isinstance(knob, (PyScript_Knob, Text_Knob)) and knob._text:
@@ -209,14 +216,9 @@ def user_knob_line(knob: Any) -> str:
     if isinstance(knob, Enumeration_Knob):
         words += ["M", "{" + " ".join(tcl.quote(v) for v in knob._values) + "}"]
     elif isinstance(knob, Array_Knob) and knob._range != (0.0, 1.0):
-        words += ["R", *(str(int(x)) if x.is_integer() else repr(x) for x in knob._range)]
+        words += ["R", *(number(x) for x in knob._range)]
     if isinstance(knob, Tab_Knob) and knob._group:
         words += ["n", str(knob._group)]
-    usual = STARTLINE if type(knob)._STARTLINE else 0
-    for name in WRITTEN:
-        now, normal = knob._flags & FLAGS[name], usual & FLAGS[name]
-        if now != normal:
-            words.append(("+" if now else "-") + name)
     return "addUserKnob {" + " ".join(words) + "}"
 
 

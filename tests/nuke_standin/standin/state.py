@@ -48,6 +48,7 @@ class State:
     executing: Optional[str] = None
     cancel_render: bool = False
     rendered: list = field(default_factory=list)  # (full name of the Write, frame, view, path)
+    tell: Optional[Callable] = None  # told each line that a render prints
     modified: bool = False
     loading: int = 0
     frame: float = 1

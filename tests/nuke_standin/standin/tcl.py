@@ -121,7 +121,7 @@ def quote(text: str) -> str:
     if text and all(c.isalnum() or c in "_./:-+%#@*,=~^" for c in text) and not text.startswith("#"):
         return text
     out = text.replace("\\", "\\\\")
-    for char in '"[]${}':
+    for char in '"[${}':
         out = out.replace(char, "\\" + char)
     return '"' + out.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r") + '"'
 
