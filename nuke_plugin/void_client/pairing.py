@@ -1,4 +1,4 @@
-"""Bringing a client and a server together: the pairing file, the artist's own key, and what a server answers.
+"""Bringing a client and a server together: the pairing file and the artist's own key.
 
 A pairing file is what `void keys pair` writes on the server and `void nuke install --pair` reads: endpoint, the
 server's public key and, where the TD chose so, a key that the whole studio shares. Promises: a secret key is never
@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Optional
 
 from . import keys, schema
-from .client import Client
-from .errors import DiskFull, NotAuthorised, SettingsError, VoidError, is_no_room
+from .errors import DiskFull, NotAuthorised, SettingsError, is_no_room
 from .settings import ClientSettings, default_key_file, read_file
 
 VERSION = 1
-_TEST_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -128,32 +126,14 @@ def user_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", login).lstrip("._-")[:64] or "artist"
 
 
-def server_report(settings: ClientSettings, environment: Mapping[str, str]) -> str:
-    """Ask a server who it is, for at most five seconds; what an artist reads, whatever the answer. Never raises
-    ``VoidError``."""
-    try:
-        public = own_public_key(settings, environment)
-        quick = dataclasses.replace(settings, timeout_s=min(settings.timeout_s, _TEST_S))
-        with Client(quick) as client:
-            welcome = client.hello()
-    except NotAuthorised as error:
-        return refused(error, settings, environment)
-    except VoidError as error:
-        return str(error)
-    return f"{settings.endpoint} answers: {welcome.server}. Your key is known there ({public[:8]}…)."
-
-
 def refused(error: NotAuthorised, settings: ClientSettings, environment: Mapping[str, str]) -> str:
     """What to do when a key is not let in: the very line that the TD must type."""
     if not settings.server_key:
-        return (
-            f"The key of the server {settings.endpoint} is not known here. "
-            "Ask your TD for it: `void nuke install --pair` sets it for everybody."
-        )
+        return "For your TD: the server's key is not known here. `void nuke install --pair` sets it for everybody."
     try:
         public = own_public_key(settings, environment)
     except NotAuthorised as own:
         return str(own)
     if settings.shared_key:
-        return f"{error.message} It is the studio's shared key: ask your TD (`void keys list` on the server)."
-    return f"{error.message}\n\nSend your TD this line, to be typed on the server:\n\n{allow_command(public)}"
+        return "For your TD: it is the studio's shared key that is refused; see `void keys list` on the server."
+    return f"For your TD, to be typed on the server:\n{allow_command(public)}"

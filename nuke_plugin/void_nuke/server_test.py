@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from typing import Any
 
+from void_client import pairing
 from void_client.client import Client
 from void_client.errors import NotAuthorised, ServerUnreachable, SettingsError, VoidError
-from void_client.keys import read_pair
 from void_client.settings import ClientSettings
 
 from .messages import explain
@@ -20,6 +21,7 @@ def ask(settings: ClientSettings) -> str:
     """A few lines. Never raises ``VoidError``: what went wrong is the answer. Blocks for some seconds at most."""
     began = time.monotonic()
     try:
+        pairing.own_public_key(settings, os.environ)  # made now where this user has none
         with Client(replace(settings, timeout_s=min(_WAIT_S, settings.timeout_s))) as client:
             welcome = client.hello()
             took = time.monotonic() - began
@@ -49,18 +51,7 @@ def _for_the_td(settings: ClientSettings, error: VoidError) -> str:
     if isinstance(error, SettingsError):
         return "For your TD: see the settings of the plugin in docs/td.md."
     if isinstance(error, NotAuthorised):
-        try:
-            public = read_pair_of(settings)
-        except VoidError:
-            return "For your TD: this user has no key yet. Make one with: void keys new"
-        return f"For your TD: void keys allow NAME {public}"
+        return pairing.refused(error, settings, os.environ)
     if isinstance(error, ServerUnreachable):
         return "For your TD: is `void serve` running there, and is its port open to this machine?"
     return ""
-
-
-def read_pair_of(settings: ClientSettings) -> str:
-    """The user's public key. Raises ``NotAuthorised`` where there is none."""
-    from pathlib import Path
-
-    return read_pair(Path(settings.key_file or "")).public

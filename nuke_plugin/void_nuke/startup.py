@@ -6,9 +6,10 @@ fails leaves the others alone; twice is once. Called by init.py and menu.py only
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
-from typing import Optional
+from typing import Any, Optional
 
 from void_client import __version__, vendor
 
@@ -18,6 +19,7 @@ FAVOURITE = "VOID results"
 _plugin = ""
 _problem = ""
 _in_menu = False
+_registered = False
 _favourites: set[str] = set()
 
 
@@ -82,21 +84,16 @@ def why() -> None:
 
 
 def show_queue() -> None:
-    def show() -> None:
-        from void_nuke import queue
-
-        queue.show()
-
-    _guarded(show)
+    _guarded(lambda: _part("queue").show())
 
 
 def submit_all() -> None:
-    def submit() -> None:
-        from void_nuke import actions
+    _guarded(lambda: _part("farm").submit_all())
 
-        actions.submit_all()
 
-    _guarded(submit)
+def _part(name: str) -> Any:
+    """A part of the plugin that is loaded when it is asked for."""
+    return importlib.import_module(f"void_nuke.{name}")
 
 
 def test_server() -> None:
@@ -104,10 +101,12 @@ def test_server() -> None:
 
     def test() -> None:
         import nuke
-        from void_client import pairing, studio
+        from void_client import studio
+
+        from . import server_test
 
         settings = studio.load_plugin_settings(os.environ)
-        nuke.message(pairing.server_report(studio.client_settings(settings, os.environ), os.environ))
+        nuke.message(server_test.ask(studio.client_settings(settings, os.environ)))
 
     _guarded(test)
 
@@ -158,14 +157,25 @@ def _guarded(action: Callable[[], None]) -> None:
 
 
 def _register() -> None:
+    """The session's callbacks need the packages: they wait for the first VOID node, made, pasted or loaded."""
     import nuke
 
+    nuke.addOnCreate(_group_created, nodeClass="Group")
+
+
+def _group_created() -> None:
+    global _registered
+    import nuke
+
+    if _registered or nuke.thisNode().knob("void_node") is None:
+        return
+    _registered = True
     try:
         from void_nuke import callbacks
 
         callbacks.register()
-    except Exception as problem:  # noqa: BLE001 - the menu stays, and Nuke starts
-        nuke.tprint(f"VOID: its callbacks could not be registered: {type(problem).__name__}: {problem}")
+    except Exception as problem:  # noqa: BLE001 - the node and its script go on
+        nuke.tprint(f"VOID does not follow this session: {type(problem).__name__}: {problem}")
 
 
 def _icon() -> str:
