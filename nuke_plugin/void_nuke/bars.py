@@ -30,3 +30,8 @@ def tell(uuid: str, state: State) -> bool:
 def end(uuid: str) -> None:
     """The bar closes when nothing holds it any more."""
     _bars.pop(uuid, None)
+
+
+def forget() -> None:
+    """The script closes."""
+    _bars.clear()

@@ -13,7 +13,7 @@ from typing import Any
 
 import nuke
 
-from . import actions, creating, office, reattach
+from . import actions, bars, creating, office, reattach
 from .node import VoidNode, all_nodes, is_void
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def saved() -> None:
 @_harmless
 def closed() -> None:
     office.close()
+    bars.forget()
 
 
 @_harmless

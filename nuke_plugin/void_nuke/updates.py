@@ -53,7 +53,7 @@ def write(node: VoidNode, report: Report) -> None:
         elif before.shown_before:
             state = replace(state, shown_before=before.shown_before)
         if report.warnings:
-            state = replace(state, what=" ".join(filter(None, (state.what, *report.warnings[:3]))))
+            state = replace(state, do=" ".join(filter(None, (state.do, *report.warnings[:3]))))
     node.show(state)
 
 
