@@ -125,7 +125,8 @@ class Host:
     """What the machine offers an engine; none of it is the job's to say.
 
     ``device``: cpu or cuda:N. ``models``: the models' folder. ``memory``, ``attention``, ``compile_blocks``: how a
-    model is held and run, see docs/performance.md. ``cache``: a folder for what another job may need again.
+    model is held and run, see docs/performance.md. ``memory_bytes``: what the device has for it; 0 asks the device.
+    ``cache``: a folder for what another job may need again.
     ``allow_cloud``: whether a job may choose a reasoner that sends pictures out of the building. ``gemini_model``,
     ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is;
     ``reasoner_in_house``: that address is the building's own, though it is a name. ``ocio``: the OCIO configuration of
@@ -135,6 +136,7 @@ class Host:
     device: str = "cpu"
     models: Path | None = None
     memory: str = "auto"
+    memory_bytes: int = 0
     attention: str = ""
     compile_blocks: bool = False
     cache: Path | None = None

@@ -23,6 +23,7 @@ from void_engine.interface import Engine, GenerateRequest
 from void_engine.plates import FrameFolder
 from void_engine.plates.clip import FileClip
 from void_engine.restore.detail import VERSION, DetailOptions, add_detail
+from void_engine.restore.scales import Scales
 from void_engine.stages import Context, StageCache, StageResult
 
 
@@ -59,8 +60,8 @@ def detailed(
 
     def work(context: Context) -> dict[str, Any]:
         made, out = clean_frames(generate.folder, clip), clean_frames(context.folder, clip)
-        scale = float(generate.facts["scale"])
-        return add_detail(clip, made, scale, DetailOptions(**options), request.seed, out, context)
+        scales = Scales.from_facts(generate.facts["scales"])
+        return add_detail(clip, made, scales, DetailOptions(**options), request.seed, out, context)
 
     return cache.run("detail", [VERSION, generate.key, plate_key, request.seed, options], work)
 

@@ -104,7 +104,7 @@ def _before(options: argparse.Namespace) -> Before:
     manifest = ResultManifest.read(folder)
     spec = JobSpec.from_wire(manifest.job)
     masks = manifest.frames[0].name.startswith("quadmask.") if manifest.frames else False
-    spec = replace(spec, stop="masks" if masks else "")
+    spec = replace(as_it_was_chosen(spec, manifest), stop="masks" if masks else "")
     given = {kind: getattr(options, kind) for kind in _PLACES if getattr(options, kind)}
     if options.frames:  # a retouched one, for these frames only
         given.pop("quadmask", None)
@@ -114,6 +114,15 @@ def _before(options: argparse.Namespace) -> Before:
         drawn = read_overrides(Path(options.overrides)).prepare(numbers, supplied=spec.quadmask is not None).files
     parts = tuple(_part(folder, manifest, each) for each in manifest.facts.get("parts", ()))
     return Before(folder, manifest, spec, places.Places(folder, given, drawn), parts)
+
+
+def as_it_was_chosen(spec: JobSpec, manifest: ResultManifest) -> JobSpec:
+    """The job with what its engine chose by its host's memory: the size decides pixels, here as there."""
+    generate = manifest.facts.get("generate", {})
+    area = generate.get("area") if isinstance(generate, Mapping) else None
+    if spec.engine.name != "void" or "area" in spec.engine.options or not isinstance(area, float):
+        return spec
+    return replace(spec, engine=replace(spec.engine, options={**spec.engine.options, "area": area}))
 
 
 def _part(folder: Path, manifest: ResultManifest, said: Any) -> ResultManifest:

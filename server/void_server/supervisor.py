@@ -33,7 +33,7 @@ class Worker:
     device: str
     data: Path
     reserve_bytes: int = 0  # what it leaves free on the disk
-    host: Mapping[str, str | bool] = field(default_factory=dict)  # settings of the engines: models, memory …
+    host: Mapping[str, str | bool | float] = field(default_factory=dict)  # settings of the engines: models, memory …
     state: str = "down"
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)

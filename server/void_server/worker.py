@@ -28,6 +28,7 @@ from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare
 
 from .link import Link, LinkClosed
 from .logs import log_to_file
+from .settings import GB
 from .signing import Notary, check, key_path
 from .store import frame_path
 
@@ -195,6 +196,7 @@ def main() -> None:
         device=device,
         models=Path(options["models"]) if options.get("models") else None,
         memory=options.get("memory", "auto"),
+        memory_bytes=round(options.get("device_memory_gb", 0.0) * GB),
         attention=options.get("attention", ""),
         compile_blocks=options.get("compile_blocks", False),
         cache=data / "engines",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from helpers.servers import digests, run_void, wait_until
 from test_command_line import INTERRUPTIBLE
+from void_cli.again import as_it_was_chosen
 from void_cli.places import inputs_of, record, recorded
 from void_cli.seeds import parse_seeds
 from void_client.errors import JobError
-from void_client.job import JobSpec, ShotFile
+from void_client.job import EngineSpec, JobSpec, ShotFile
 from void_client.manifest import MANIFEST, ResultManifest
 from void_client.provenance import signature_holds
 
@@ -104,6 +106,17 @@ def test_a_check_keeps_no_frames_and_says_that_nothing_was_solved_anew(server, o
     assert "identical: all 9 frames" in done.stdout
     assert "nothing was solved anew" in done.stdout
     assert sorted(out.parent.iterdir()) == before
+
+
+def test_what_the_hosts_memory_chose_is_kept_where_the_job_did_not_say(out):
+    manifest = ResultManifest.read(out)
+    spec = JobSpec.from_wire(manifest.job)
+    assert as_it_was_chosen(spec, manifest) == spec  # cleanplate chooses nothing
+    chosen = dataclasses.replace(manifest, facts={**manifest.facts, "generate": {"area": 4.0}})
+    for options, area in (({}, 4.0), ({"steps": 5}, 4.0), ({"area": 2.0}, 2.0)):
+        job = dataclasses.replace(spec, engine=EngineSpec("void", options))
+        assert as_it_was_chosen(job, chosen).engine.options == {**options, "area": area}
+        assert as_it_was_chosen(job, manifest) == job  # a result that does not tell
 
 
 def test_frames_that_differ_are_named_with_the_reason(server, out, tmp_path):

@@ -36,7 +36,7 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def running(tiny: TinyModel, tmp_path: Path):
-    with RunningServer(tmp_path / "data", models=tiny.root) as server:
+    with RunningServer(tmp_path / "data", models=tiny.root, device_memory_gb=24.0) as server:
         yield server
 
 
@@ -87,10 +87,12 @@ def test_the_files_say_which_weights_made_them_and_that_they_mean_nothing(runnin
     with running.client() as client:
         manifest = client.run("job", job(shot, steps=1), tmp_path / "out")
     assert manifest.facts["generate"]["regions"][0]["memory"]
+    assert manifest.facts["generate"]["area"] == 4.0  # by what the server says that its device has
     image = oiio.ImageInput.open(str(tmp_path / "out" / manifest.frames[0].name))
     attributes = {each.name: each.value for each in image.spec().extra_attribs}
     image.close()
     assert attributes["void/engine"] == "void"
+    assert "area=4.0" in attributes["void/options"]
     assert "tiny random weights" in attributes["void/model.note"]
     assert len(attributes["void/model.pass1"]) == len(attributes["void/model.base"]) == 64
 

@@ -18,10 +18,12 @@ from void_client.errors import EngineUnavailable
 
 from void_engine import models
 from void_engine.diffusion import shot
-from void_engine.diffusion.options import Options, read_options
+from void_engine.diffusion.options import AREA, Options, read_options
+from void_engine.diffusion.room import area_for
 from void_engine.interface import CleanFrames, Clip, GenerateRequest, Host, StageContext
 from void_engine.restore.place import Made, place
 from void_engine.restore.regions import Region, RegionClip, find_regions, whole
+from void_engine.restore.scales import Scales
 
 if TYPE_CHECKING:
     from void_engine.diffusion.pipeline import VoidPipeline
@@ -42,15 +44,19 @@ class VoidEngine:
     """Implements `void_engine.interface.Engine`. Weights stay loaded from job to job."""
 
     name = "void"
-    version = "2"
+    version = "3"
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._pipelines: dict[tuple[int, str], VoidPipeline] = {}
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options with defaults filled in (`void_engine.diffusion.options.Options`); raises `JobError`."""
-        return asdict(read_options(options))
+        """The options with defaults filled in (`void_engine.diffusion.options.Options`); raises `JobError`.
+
+        ``area`` is then a number, whoever chose it: it decides pixels, so it is in the stage's key and the metadata.
+        """
+        read = read_options(options)
+        return asdict(read if read.area else replace(read, area=self._area(read)))
 
     def identity(self, options: Mapping[str, Any]) -> dict[str, str]:
         """The weights' digests and the number format. Raises ``EngineUnavailable``: what is missing, what to run."""
@@ -73,6 +79,13 @@ class VoidEngine:
     def detail_options(self, options: Mapping[str, Any]) -> dict[str, Any] | None:
         """How the plate's detail and grain are brought back: another choice does not generate anew."""
         return {key: options[key] for key in ("detail", "grain")}
+
+    def _area(self, options: Options) -> float:
+        """How many times the learned area a squeezed crop gets here."""
+        memory = self._host.memory_bytes or _device_memory(self._host.device)
+        if options.profile == "draft" or not memory:
+            return 1.0
+        return area_for(memory, self._host.memory, options.window_frames, options.copies, AREA)
 
     def warm_up(self) -> None:
         """Loads pass 1 and compiles it at the size of a 16:9 plate, where the server asked for compiled blocks."""
@@ -98,7 +111,7 @@ class VoidEngine:
         bar.finish()
         if self._host.cache is not None:
             _trim(self._host.cache / "tensors", _CACHE_BYTES)
-        return {"regions": facts, "scale": max((each.region.scale for each in made), default=1.0)}
+        return {"area": max(1.0, options.area), "regions": facts, "scales": Scales.of(regions).to_facts()}
 
     def pipeline(self, number: int, options: Options, identity: dict[str, str]) -> VoidPipeline:
         """Pass ``number``'s model, loaded; the other pass's is let go unless the device holds both with ease."""
@@ -310,6 +323,18 @@ _NOTES = {
     "denoise": "denoising",
     "decode": "decoding the frames",
 }
+
+
+def _device_memory(device: str) -> int:
+    """All bytes of a GPU; 0 where there is none, or no torch: `identity` tells that."""
+    if device == "cpu":
+        return 0
+    try:
+        import torch
+
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    except (ImportError, RuntimeError, AssertionError):  # the last: a torch that was built without CUDA
+        return 0
 
 
 def _need_packages() -> None:

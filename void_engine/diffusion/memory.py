@@ -18,6 +18,7 @@ from diffusers.hooks.group_offloading import apply_group_offloading
 from void_client.errors import JobError, JobFailed
 
 from void_engine.diffusion.loading import Transformer, load_text_encoder
+from void_engine.diffusion.room import TRANSFORMER_BYTES_PER_TOKEN, USABLE, VAE_BYTES_PER_PIXEL
 from void_engine.diffusion.vae import Tiling, VideoVae
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ LADDER: Final = ("full", "offload", "group", "group+tiled")
 """What ``auto`` steps down: nothing on it rounds a weight."""
 
 _OUT_OF_MEMORY: Final = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-_TRANSFORMER_BYTES_PER_TOKEN: Final = 3072 * 2 * 16  # about 16 activations of the inner width in 16 bits
-_VAE_BYTES_PER_PIXEL: Final = 128 * 2 * (8 * 4 + 2 * 12)  # 8 frames in 4 layers, 2 cached frames in 12
 
 
 def check_memory(memory: str) -> None:
@@ -217,12 +216,12 @@ class Residency:
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         weights, vae = _bytes(self.transformer), _bytes(self.vae.model)
         text = sum(path.stat().st_size for path in (self._base / "text_encoder").glob("*.safetensors"))
-        acting, coding = tokens * _TRANSFORMER_BYTES_PER_TOKEN, pixels * _VAE_BYTES_PER_PIXEL
-        if weights + vae + text + max(acting, coding) < 0.9 * free:
+        acting, coding = tokens * TRANSFORMER_BYTES_PER_TOKEN, pixels * VAE_BYTES_PER_PIXEL
+        if weights + vae + text + max(acting, coding) < USABLE * free:
             return "full"
-        if max(weights + acting, vae + coding, text) < 0.9 * free:
+        if max(weights + acting, vae + coding, text) < USABLE * free:
             return "offload"
-        return "group" if vae + coding < 0.9 * free else "group+tiled"
+        return "group" if vae + coding < USABLE * free else "group+tiled"
 
 
 def is_out_of_memory(problem: RuntimeError) -> bool:

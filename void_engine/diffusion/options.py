@@ -15,7 +15,7 @@ from void_client.errors import JobError
 from void_engine import options
 from void_engine.diffusion import geometry
 
-_AREA: Final = 384 * 672  # pixels that VOID learned with
+AREA: Final = 384 * 672  # pixels that VOID learned with
 _DRAFT_STEPS: Final = 8
 PROFILES: Final = ("final", "draft")
 
@@ -29,11 +29,12 @@ class Options:
     steps and guidance scale (1 is off) of each pass. ``negative_prompt``: what guidance steers away from.
     ``height``, ``width``: the model's size in pixels, multiples of 16; 0 takes the area of 384 x 672 at the plate's
     aspect. ``crop``: work on crops around what must change, which keep their pixels; else on the whole picture.
-    ``area``: how many times its area a crop that would be squeezed may take instead. ``window_frames``,
-    ``overlap_frames``: windows of longer clips. ``first_block_cache``: 0 is off; steps whose first block changed less
-    than this are not computed anew: faster, a little different. ``batch_windows``: windows that go through the model
-    together, where memory allows. ``detail``: take pixels from other frames where those show what was generated.
-    ``grain``: its strength on generated pixels, 1 is the plate's own.
+    ``area``: how many times its area a crop that would be squeezed may take instead; 0 is as many as the device's
+    memory allows, up to 4 (`void_engine.diffusion.room`), and 1 for a draft. ``window_frames``, ``overlap_frames``:
+    windows of longer clips. ``first_block_cache``: 0 is off; steps whose first block changed less than this are not
+    computed anew: faster, a little different. ``batch_windows``: windows that go through the model together, where
+    memory allows. ``detail``: take pixels from other frames where those show what was generated. ``grain``: its
+    strength on generated pixels, 1 is the plate's own.
     """
 
     profile: str = "final"
@@ -46,7 +47,7 @@ class Options:
     height: int = 0
     width: int = 0
     crop: bool = True
-    area: float = 1.0
+    area: float = 0.0
     window_frames: int = 85
     overlap_frames: int = 16
     first_block_cache: float = 0.0
@@ -54,9 +55,15 @@ class Options:
     detail: bool = True
     grain: float = 1.0
 
+    @property
+    def copies(self) -> int:
+        """Windows that go through the model together, at most."""
+        guided = self.guidance > 1.0 or (self.passes == 2 and self.guidance_2 > 1.0)
+        return self.batch_windows * (2 if guided else 1)
+
     def enlarged(self, model: tuple[int, int], squeezed: float) -> tuple[int, int]:
         """The model's size for a crop that is ``squeezed`` times its length: larger, as far as ``area`` lets it."""
-        scale = min(math.sqrt(self.area), squeezed)
+        scale = min(math.sqrt(max(1.0, self.area)), squeezed)
         if scale <= 1.0 or self.height:
             return model
         return _stepped(model[0] * scale), _stepped(model[1] * scale)
@@ -65,7 +72,7 @@ class Options:
         """(height, width) that the model works at, for a plate of this size."""
         if self.height and self.width:
             return self.height, self.width
-        scale = math.sqrt(_AREA / (height * width)) * (0.5 if self.profile == "draft" else 1.0)
+        scale = math.sqrt(AREA / (height * width)) * (0.5 if self.profile == "draft" else 1.0)
         return _stepped(height * scale), _stepped(width * scale)
 
 
@@ -78,7 +85,7 @@ _LIMITS: options.Limits = {
     "guidance_2": (1.0, 20.0),
     "height": (0, 4096),
     "width": (0, 4096),
-    "area": (1.0, 16.0),
+    "area": (0.0, 16.0),
     "window_frames": (5, 1005),
     "overlap_frames": (4, 1000),
     "first_block_cache": (0.0, 1.0),
@@ -104,6 +111,12 @@ def read_options(given: Mapping[str, Any]) -> Options:
         )
     if read.height:
         geometry.check_size(read.height, read.width)
+    if 0.0 < read.area < 1.0:
+        raise JobError(
+            f"The void option 'area' must be 0 (by the device's memory) or from 1 to 16, not {read.area:g}.",
+            hint="Correct it in the shot's engine options, or leave it out for the default.",
+            details={"key": "area"},
+        )
     geometry.check_windows(read.window_frames, read.overlap_frames)
     geometry.check_overlap(read.window_frames, read.overlap_frames)
     return read

@@ -60,8 +60,8 @@ class Region:
 
     def owned(self, position: int, canvas: tuple[int, int]) -> Mask:
         """(h, w): the crop's pixels that lie in this region's cells; ``canvas`` is (height, width)."""
-        rows = _cell_of(canvas[0], self.cells.shape[0])
-        columns = _cell_of(canvas[1], self.cells.shape[1])
+        rows = cell_of(canvas[0], self.cells.shape[0])
+        columns = cell_of(canvas[1], self.cells.shape[1])
         down, across = self.window(position)
         return np.asarray(self.cells[np.ix_(rows[down], columns[across])])
 
@@ -138,14 +138,15 @@ def _grid(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * ratio)), max(1, round(width * ratio))
 
 
-def _cell_of(length: int, cells: int) -> npt.NDArray[np.int64]:
+def cell_of(length: int, cells: int) -> npt.NDArray[np.int64]:
+    """(length,): which of the grid's cells along one side each pixel lies in."""
     return np.asarray(np.arange(length) * cells // length)
 
 
 def _any_in(mask: Mask, shape: tuple[int, int]) -> Mask:
-    """A cell is True where any of its pixels is, by the same cells as `_cell_of`."""
-    rows = np.searchsorted(_cell_of(mask.shape[0], shape[0]), np.arange(shape[0]))
-    columns = np.searchsorted(_cell_of(mask.shape[1], shape[1]), np.arange(shape[1]))
+    """A cell is True where any of its pixels is, by the same cells as `cell_of`."""
+    rows = np.searchsorted(cell_of(mask.shape[0], shape[0]), np.arange(shape[0]))
+    columns = np.searchsorted(cell_of(mask.shape[1], shape[1]), np.arange(shape[1]))
     lines = np.logical_or.reduceat(mask, rows, axis=0)
     return np.asarray(np.logical_or.reduceat(lines, columns, axis=1))
 

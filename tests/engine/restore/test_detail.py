@@ -10,9 +10,10 @@ from helpers.memory_clip import MemoryClip, MemoryContext, MemoryFrames
 from void_engine.cleanplate import shaper
 from void_engine.interface import KEEP
 from void_engine.restore.detail import DetailOptions, add_detail
+from void_engine.restore.scales import Scales
 from void_engine.synthetic import render_shot
 
-SCALE = 4.0
+SCALE = Scales.even(4.0)
 WIDTH, HEIGHT, FRAMES = 320, 180, 10
 
 
