@@ -223,9 +223,8 @@ def _keymix(node: Any, frame: float, view: str) -> Image:
 
     below, above = _input(node, 0, frame, view), _input(node, 1, frame, view)
     b, a, window = _both(below, above)
-    mask = (
-        _input(node, 2, frame, view).on(window).plane(layers.full(node._knobs["maskChannel"]._text)).astype(np.float32)
-    )
+    masking = _both(below, _input(node, 2, frame, view))[1].on(window)
+    mask = masking.plane(layers.full(node._knobs["maskChannel"]._text)).astype(np.float32)
     if node._inputs_get(2) is None:
         mask = np.ones_like(mask)
     if node._knobs["invertMask"]._number():
@@ -233,12 +232,11 @@ def _keymix(node: Any, frame: float, view: str) -> Image:
     mask = mask * np.float32(node._knobs["mix"]._number())
     present = list(dict.fromkeys([*b.planes, *a.planes]))
     chosen = [c for c in layers.expand(node._knobs["channels"]._text, present) if c in present]
-    mixed = {
-        c: np.where(
-            mask == 0, b.plane(c), np.where(mask == 1, a.plane(c), a.plane(c) * mask + b.plane(c) * (1 - mask))
-        ).astype(np.float32)
-        for c in chosen
-    }
+    mixed = {}
+    for c in chosen:
+        with np.errstate(invalid="ignore", over="ignore"):
+            soft = a.plane(c) * mask + b.plane(c) * (1 - mask)
+        mixed[c] = np.where(mask <= 0, b.plane(c), np.where(mask >= 1, a.plane(c), soft)).astype(np.float32)
     return _boxed(node, b.with_planes(mixed), below, above)
 
 
@@ -461,5 +459,7 @@ OPERATIONS: dict[str, Callable[[Any, float, str], Image]] = {
     "Remove": _remove,
     "Premult": _premult,
     "OneView": _one_view,
-    "JoinViews": _join_views, "Expression": _expression, "BlackOutside": _pass,
+    "JoinViews": _join_views,
+    "Expression": _expression,
+    "BlackOutside": _pass,
 }
