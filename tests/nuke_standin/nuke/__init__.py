@@ -9,10 +9,12 @@ import sys as _sys
 from typing import Any as _Any
 
 from standin import app as _app
+from standin import asking as _asking
 from standin import create as _create
 from standin import events as _events
 from standin import execute as _execute
 from standin import facts as _facts
+from standin import files as _files
 from standin import formats as _formats
 from standin import group as _group
 from standin import knob_base as _knob_base
@@ -81,19 +83,23 @@ thisGroup, thisParent = _main_only(_app.this_group), _main_only(_app.this_parent
 thisRoot, thisView = _main_only(lambda: _S.root), _main_only(lambda: _S.view)
 thisClass = _main_only(lambda: _app.this_node().Class())
 delete, frame = _main_only(_app.delete), _main_only(_app.frame)
-nodeCopy, nodePaste = _main_only(_app.node_copy), _main_only(_app.node_paste)
-scriptOpen, scriptReadFile = _main_only(_app.script_open), _main_only(_app.script_read_file)
-scriptSource, scriptReadText = _main_only(_app.script_read_file), _main_only(_app.script_read_text)
-scriptSave, scriptSaveAs = _main_only(_app.script_save), _main_only(_app.script_save_as)
-scriptClear, scriptNew = _main_only(_app.script_clear), _main_only(_app.script_new)
-scriptClose, scriptExit = _main_only(_app.script_close), _main_only(_app.script_exit)
-scriptName, script_directory = _main_only(_app.script_name), _main_only(_app.script_directory)
+nodeCopy, nodePaste = _main_only(_files.node_copy), _main_only(_files.node_paste)
+scriptOpen, scriptReadFile = _main_only(_files.script_open), _main_only(_files.script_read_file)
+scriptSource, scriptReadText = _main_only(_files.script_read_file), _main_only(_files.script_read_text)
+scriptSave, scriptSaveAs = _main_only(_files.script_save), _main_only(_files.script_save_as)
+scriptClear, scriptNew = _main_only(_files.script_clear), _main_only(_files.script_new)
+scriptClose, scriptExit = _main_only(_files.script_close), _main_only(_files.script_exit)
+scriptName, script_directory = _main_only(_files.script_name), _main_only(_files.script_directory)
 modified = _main_only(lambda state=None: _S.modified if state is None else _S.root.setModified(state))
 undo, redo = _main_only(_undo.undo), _main_only(_undo.redo)
 
 # -- Tcl, values, files
-tcl, expression, value = _main_only(_app.tcl_run), _main_only(_app.expression), _main_only(_app.value)
-numvalue, filename, knobDefault = _main_only(_app.numvalue), _main_only(_app.filename), _main_only(_app.knob_default)
+tcl, expression, value = _main_only(_asking.tcl_run), _main_only(_asking.expression), _main_only(_asking.value)
+numvalue, filename, knobDefault = (
+    _main_only(_asking.numvalue),
+    _main_only(_asking.filename),
+    _main_only(_asking.knob_default),
+)
 
 # -- formats, layers, views
 formats = _main_only(lambda: list(_S.formats))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.machinery
 import os
+import re
 import sys
 import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from . import app, execute, resolve, threads
+from . import app, execute, files, resolve, threads
 from .errors import StandinError
 from .ranges import FrameRanges
 from .state import S
@@ -202,7 +203,7 @@ def _run(options: Options, gui: bool) -> int:
         if not os.path.isfile(options.script):
             sys.stderr.write(f"{options.script}: No such file or directory\n")
             return 1
-        app.script_open(options.script)
+        files.script_open(options.script)
     if options.proxy is not None:
         S.root._knobs["proxy"].setValue(options.proxy)
     if options.render:
@@ -225,6 +226,8 @@ def _be_the_artist() -> int:
 
 
 def _run_python(path: str, arguments: list) -> None:
+    if arguments and re.fullmatch(r"-?\d+([,-]-?\d+)?(x\d+)?", arguments[-1]):
+        arguments = arguments[:-1]  # Nuke takes a number or range at the end for itself
     sys.argv = [path, *arguments]
     with open(path, encoding="utf-8") as file:
         _run_text(file.read(), path)

@@ -140,8 +140,8 @@ def fire(kind: str, node: Any, knob: Any = None, raises: bool = False) -> None:
 
 
 def knob_changed(node: Any, knob: Any) -> None:
-    """knobChanged: while the panel is open, not while it already runs for the node, not while a script loads."""
-    if S.loading or not S.gui or not node._shown:
+    """knobChanged: not while it already runs for the node, not while a script loads; before Nuke 17 for open panels."""
+    if S.loading or (S.version[0] < 17 and not (S.gui and node._shown)):
         return
     if node._in_knob_changed and not knob._flags & 0x8000000:
         return

@@ -348,6 +348,7 @@ class Unsigned_Knob(Int_Knob):
 @guarded
 class Boolean_Knob(Array_Knob):
     _USER_ID = 6
+    _STARTLINE = False
 
     def _setup(self, *args: Any) -> None:
         Array_Knob._setup(self)
