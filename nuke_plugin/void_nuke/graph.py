@@ -64,6 +64,10 @@ _GREY_QUADMASK: Final = (
 )
 
 
+# Every pixel of a result is in a region; a frame that is not there is black in all of them.
+_PRESENT: Final = "void_quadmask.primary + void_quadmask.affected + void_quadmask.keep > 0 ? 1 : 0"
+
+
 def _read(name: str, file: str, on_error: Value, place: tuple[int, int]) -> Inner:
     """``raw``: the bits are the plate's own working space. Outside of its frames nothing is held."""
     first, last = Expression("parent.result_first"), Expression("parent.result_last")
@@ -177,18 +181,14 @@ def _output(plate: str) -> tuple[Inner, ...]:
         ("bbox", "B"),
         ("mix", Expression("parent.mix")),
     )
+    generated: tuple[tuple[str, Value], ...] = (("channels", "rgba"), ("maskChannel", "rgba.alpha"), ("bbox", "B"))
     shown = ("LayersMore", "Generated", "GreyQuadmask", "GreyMatte", "GreyConfidence", plate)
     return (
         Inner("Keymix", "Composite", (plate, "ResultSwitch", "ResultSwitch"), keymix, (0, 120)),
         _copy("Layers", "Composite", "MaskSwitch", _layer("void_quadmask"), (0, 180)),
         _copy("LayersMore", "Layers", "ResultSwitch", (matte, confidence), (0, 240)),
-        _copy(
-            "Generated",
-            "LayersMore",
-            "ResultSwitch",
-            ("rgba.red", "rgba.green", "rgba.blue", "rgba.alpha"),
-            (220, 300),
-        ),
+        Inner("Expression", "Present", ("ResultSwitch",), (("expr3", _PRESENT),), (330, 240)),
+        Inner("Keymix", "Generated", ("LayersMore", "ResultSwitch", "Present"), generated, (220, 300)),
         _grey("GreyQuadmask", "LayersMore", _GREY_QUADMASK, (330, 300)),
         _grey("GreyMatte", "LayersMore", matte, (440, 300)),
         _grey("GreyConfidence", "LayersMore", confidence, (550, 300)),
