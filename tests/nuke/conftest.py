@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 TESTS = Path(__file__).parents[1]
-for folder in (TESTS / "nuke_standin", TESTS.parent / "nuke_plugin"):
+for folder in (TESTS / "nuke_standin", TESTS / "nuke", TESTS.parent / "nuke_plugin"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
