@@ -88,7 +88,7 @@ def show_queue() -> None:
 
 
 def submit_all() -> None:
-    _guarded(lambda: _part("farm").submit_all())
+    _guarded(lambda: _part("actions").submit_all())
 
 
 def _part(name: str) -> Any:
