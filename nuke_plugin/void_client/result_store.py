@@ -22,7 +22,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +35,18 @@ from .job import JobSpec, check_job_id
 from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder, write_durably
 from .sequence import FramePattern
 
-__all__ = ["NodeStore", "Pending", "Version", "hash12", "job_hash", "of_pattern", "plain_name", "publish"]
+__all__ = [
+    "NodeStore",
+    "Pending",
+    "Version",
+    "from_files",
+    "hash12",
+    "job_hash",
+    "link_or_copy",
+    "of_pattern",
+    "plain_name",
+    "publish",
+]
 
 _VERSION = re.compile(r"\Av(\d{3,})_([0-9a-f]{12})\Z")
 _NUMBER = re.compile(r"\Av(\d{3,})\Z")
@@ -133,7 +144,8 @@ class Pending:
     """A job that was submitted and whose result has not been placed: whoever finds this may go on with it.
 
     endpoint: the server's address. job_hash: as ``job_hash`` has it. node, script: for people. shot: the job's label.
-    submitted: seconds since 1970. solved: what the host needs to know about the node's state at that time, as JSON.
+    submitted: seconds since 1970. solved: what the host needs to know about the node's state at that time. base: the
+    folder of the version whose frames this job solves again, "" for a whole result; masks: pattern of their quadmasks.
     """
 
     job_id: str
@@ -144,6 +156,8 @@ class Pending:
     shot: str = ""
     submitted: float = 0.0
     solved: str = ""
+    base: str = ""
+    masks: str = ""
     version: int = 1
 
 
@@ -323,6 +337,26 @@ def of_pattern(pattern: str) -> Optional[Version]:
     return Version(0, hash12(manifest), folder, manifest)
 
 
+def from_files(manifest: ResultManifest, sources: Mapping[str, Path]) -> Fetch:
+    """For ``place``: a result that is made of files on this machine, by their names in the manifest."""
+
+    def fetch(folder: Path) -> ResultManifest:
+        for file in manifest.all_files:
+            link_or_copy(sources[file.name], folder / file.name)
+        manifest.write(folder)
+        return manifest
+
+    return fetch
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """A hard link costs no space; where the file system has none, a copy. Raises ``OSError``."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
 def publish(version: Version, folder: Path, name: str) -> Path:
     """The version's frames and manifest as ``folder/name``, linked where the file system can, else copied.
 
@@ -337,7 +371,7 @@ def publish(version: Version, folder: Path, name: str) -> Path:
         try:
             incoming.chmod(0o777 & ~_umask())
             for file in version.manifest.all_files:
-                _link_or_copy(version.folder / file.name, incoming / file.name)
+                link_or_copy(version.folder / file.name, incoming / file.name)
             version.manifest.write(incoming)
             _install(incoming, target)
         finally:
@@ -349,13 +383,6 @@ def publish(version: Version, folder: Path, name: str) -> Path:
 
 
 # --- parts
-
-
-def _link_or_copy(source: Path, path: Path) -> None:
-    try:
-        os.link(source, path)
-    except OSError:
-        shutil.copyfile(source, path)
 
 
 def _listed(folder: Path) -> list[Path]:

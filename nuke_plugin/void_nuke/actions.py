@@ -21,6 +21,7 @@ from . import (
     clicks,
     creating,
     deliveries,
+    farm,
     office,
     ordering,
     overriding,
@@ -31,10 +32,12 @@ from . import (
     solving,
     staleness,
     states,
+    sub_range,
     updates,
 )
 from .messages import explain, failure
 from .node import VoidNode, by_uuid, is_quiet, is_void, quiet
+from .order import Order
 from .sessions import Job, Line, cancel_on_server, in_background
 from .states import State
 
@@ -63,18 +66,7 @@ def solve_headless(node: Any, frames: Optional[tuple[int, int]] = None, *, draft
     Raises ``VoidError``. The node shows the result, as after Solve.
     """
     void = VoidNode(node)
-    order = ordering.order_of(void, frames=frames, draft=draft, review=False, patient=False)
-    line = Line(order.server)
-    try:
-        report = solving.solve(order, Job(void.uuid, line, looked=order.looked), lambda report: None)
-    except VoidError as error:
-        void.show(explain(error).as_state())
-        raise
-    finally:
-        line.close()
-    updates.write(void, report)
-    assert report.version is not None
-    return report.version
+    return _solve_here(void, ordering.order_of(void, frames=frames, draft=draft, review=False, patient=False))
 
 
 def shot_file(node: Any) -> dict[str, Any]:
@@ -131,10 +123,28 @@ def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
         void.show(State(states.EXPORTING, "Nuke waits while the plate is rendered.", shown_before=before))
         order = ordering.order_of(void, draft=draft)
         void.show(State(states.EXPORTING, "Reading the plate.", shown_before=before))
-        office.desk().start(
-            void.uuid, order.server, lambda job, tell: solving.solve(order, job, tell), looked=order.looked
-        )
-        bars.begin(void.uuid, void.name)
+        _start(void, order)
+
+
+def _start(void: VoidNode, order: Order) -> None:
+    office.desk().start(void.uuid, order.server, lambda job, tell: solving.solve(order, job, tell), looked=order.looked)
+    bars.begin(void.uuid, void.name)
+
+
+def _solve_here(void: VoidNode, order: Order) -> Version:
+    """On the main thread, to the end. Raises ``VoidError``."""
+    line = Line(order.server)
+    try:
+        report = solving.solve(order, Job(void.uuid, line, looked=order.looked), lambda report: None)
+    except VoidError as error:
+        void.show(explain(error).as_state())
+        raise
+    finally:
+        line.close()
+    updates.write(void, report)
+    if report.version is None:
+        raise failure("no_result")
+    return report.version
 
 
 def _cancel_on_record(void: VoidNode) -> None:
@@ -279,15 +289,40 @@ def contact_sheet(node: Any) -> Any:
         return deliveries.contact_sheet(void)
 
 
-def submit_farm(node: Any) -> None:
-    """Solve and render on the farm."""
+def resolve_range(node: Any) -> None:
+    """Solve the bad frames again by themselves, with another seed, their neighbours fixed: a new version."""
     void = VoidNode(node)
     with _told(void, keep_state=True):
-        try:
-            from . import farm  # type: ignore[attr-defined,unused-ignore]
-        except ImportError:
-            raise failure("no_farm") from None
-        farm.submit(node)
+        if office.running(void.uuid) is not None or void.state.name == states.MASKS_READY:
+            raise failure("still_under_way")
+        order = sub_range.order_of(void, void.text("resolve_frames"), patient=bool(nuke.GUI))
+        if nuke.GUI:
+            void.show(State(states.EXPORTING, "Reading the frames."))
+            _start(void, order)
+        else:
+            _solve_here(void, order)
+
+
+def submit_farm(node: Any) -> None:
+    """This node is solved on the farm, then the script rendered."""
+    void = VoidNode(node)
+    with _told(void, keep_state=True):
+        _tell_submitted(farm.submit([void]))
+
+
+def submit_all() -> None:
+    """Every VOID node of the script that is on. For the menu."""
+    try:
+        _tell_submitted(farm.submit())
+    except VoidError as error:
+        if not nuke.GUI:
+            raise
+        nuke.message(f"VOID: {explain(error)}")
+
+
+def _tell_submitted(done: farm.Submission) -> None:
+    if nuke.GUI:
+        nuke.message(f"VOID: {done}")
 
 
 # --- callbacks of the node itself

@@ -60,6 +60,32 @@ def export(node: VoidNode, kind: str, source: Any, frames: tuple[int, ...], how:
     return pattern
 
 
+def export_inner(node: VoidNode, kind: str, inner: str, frames: tuple[int, ...], folder: Path) -> str:
+    """A picture from inside the node, such as its own quadmask, through the Write of ``kind``. Raises as `export`."""
+    write, source = node.inner(_WRITES[kind]), node.inner(inner)
+    pattern = f"{folder.as_posix()}/{kind}.%04d.exr"
+    before = write.input(0)
+    with quiet():
+        write.setInput(0, source)
+        try:
+            for first, last in _runs(frames):
+                _render(node, kind, pattern, first, last, half=True)
+        finally:
+            write.setInput(0, before)
+    return pattern
+
+
+def _runs(frames: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(1001, 1002, 1005) → [(1001, 1002), (1005, 1005)]"""
+    runs: list[tuple[int, int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], frame)
+        else:
+            runs.append((frame, frame))
+    return runs
+
+
 def _render(node: VoidNode, kind: str, pattern: str, first: int, last: int, half: bool) -> None:
     write = node.inner(_WRITES[kind])
     with _switched_on(write, pattern, half):

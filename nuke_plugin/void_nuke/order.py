@@ -75,7 +75,8 @@ class Sources:
 class Order:
     """One solve. ``looked``: the node's fingerprint when it was ordered (`void_nuke.staleness`).
 
-    ``review``: stop at the quadmask. ``patient``: wait for a server that is away; else raise.
+    ``review``: stop at the quadmask. ``patient``: wait for a server that is away; else raise. ``base``: the folder of
+    the version whose frames are solved again, ``masks``: the pattern of their quadmasks; empty for a whole result.
     """
 
     settings: NodeSettings
@@ -85,6 +86,8 @@ class Order:
     looked: str = ""
     review: bool = False
     patient: bool = True
+    base: str = ""
+    masks: str = ""
 
 
 def shot_of(settings: NodeSettings, sources: Sources) -> ShotFile:

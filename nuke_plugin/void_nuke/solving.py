@@ -6,6 +6,7 @@ record before it is submitted; a server that goes away is waited for; what was p
 
 from __future__ import annotations
 
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Optional, TypeVar
 
 from void_client import messages as m
+from void_client import parts
 from void_client.client import Client, raise_if_failed
 from void_client.errors import Busy, Cancelled, FramesMissing, InputError, ServerUnreachable, UnknownJob, VoidError
 from void_client.job import Resolved, name_the_file
-from void_client.result_store import NodeStore, Pending, Version, job_hash
+from void_client.result_store import NodeStore, Pending, Version, from_files, job_hash
+from void_client.sequence import FramePattern
 
 from . import states
 from .messages import explain
@@ -38,7 +41,7 @@ def solve(order: Order, job: Job, tell: Tell) -> Report:
     resolved = order.shot.resolve(order.settings.project, lambda done, of: progress.stage("hash", done, of))
     resolved = replace(resolved, spec=replace(resolved.spec, stop="review" if order.review else ""))
     content = job_hash(resolved.spec)
-    there = order.store.with_job(content)
+    there = None if order.base else order.store.with_job(content)
     if there is not None and _still_made_so(there, order, job):
         return _arrived(order.looked, there, job, resolved.warnings)
     pending = _under_way(order, content, job, progress) or _submitted(order, resolved, content, job, progress)
@@ -149,6 +152,8 @@ def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progres
         shot=resolved.spec.shot,
         submitted=time.time(),
         solved=order.looked,
+        base=order.base,
+        masks=order.masks,
     )
     job.job_id = pending.job_id
 
@@ -236,6 +241,9 @@ def _watched(followed: Followed, job: Job, progress: Progress) -> str:
 
 
 def _placed(followed: Followed, job: Job, progress: Progress) -> Version:
+    if followed.pending.base:
+        return _patiently(followed.patient, job, progress, lambda client: _joined(client, followed, job, progress))
+
     def bring(client: Client) -> Version:
         manifest = client.manifest(job.job_id)
         return followed.store.place(
@@ -244,6 +252,19 @@ def _placed(followed: Followed, job: Job, progress: Progress) -> Version:
         )
 
     return _patiently(followed.patient, job, progress, bring)
+
+
+def _joined(client: Client, followed: Followed, job: Job, progress: Progress) -> Version:
+    """The base version with the frames that were solved again, as a version of its own."""
+    pending, store = followed.pending, followed.store
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=store.root) as work:
+        folder, kept = Path(work) / "part", Path(work) / "kept"
+        kept.mkdir()
+        part = client.download(job.job_id, folder, lambda what, done, of: progress.stage(what, done, of))
+        pattern = FramePattern.parse(pending.masks)
+        masks = {frame.number: pattern.path(frame.number) for frame in part.frames}
+        manifest, sources = parts.join(parts.State.read(store.root / pending.base), part, folder, masks, kept)
+        return store.place(manifest, from_files(manifest, sources))
 
 
 def _to_review(followed: Followed, job: Job, progress: Progress) -> Report:

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from void_client.client import Client
-from void_client.digest import sha256_data, sha256_file
+from void_client.digest import sha256_file
 from void_client.errors import DigestMismatch, EngineUnavailable, FrameError, JobError
 from void_client.job import FrameRef, JobSpec, QuadmaskSpec, Resolved
-from void_client.manifest import MANIFEST, Provenance, ResultFile, ResultManifest
+from void_client.manifest import Provenance, ResultManifest
+from void_client.parts import State, join, unsigned
 from void_client.provenance import describe, examine
 from void_client.sequence import FramePattern, format_frames, parse_frames
 
@@ -32,8 +33,6 @@ from .output import Output
 from .shot import user_signing_key
 
 _CONTEXT = 16
-_QUADMASK = "part_{}_quadmask.{:04d}.exr"
-_PART = "part_{}.json"
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,6 @@ class Range:
 
     frames: tuple[int, ...]
     around: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class State:
-    """A result as it is so far, and the manifests that it was put together from: its own, where that is one."""
-
-    folder: Path
-    manifest: ResultManifest
-    parts: tuple[ResultManifest, ...]
 
 
 def solve(options: argparse.Namespace, before: Before, out: Path, output: Output) -> int:
@@ -267,58 +257,18 @@ def _ref(kind: str, number: int, path: Path) -> FrameRef:
 
 def _join(state: State, part: ResultManifest, folder: Path, masks: Mapping[int, Path], out: Path) -> ResultManifest:
     """The old frames with the part's in their places, as a result in ``out``."""
-    count = len(state.parts) + 1
-    sources = {file.name: state.folder / file.name for file in state.manifest.all_files}
-    frames = {frame.number: frame for frame in state.manifest.frames}
-    frames.update({frame.number: frame for frame in part.frames})
-    sources.update({frame.name: folder / frame.name for frame in part.frames})
-    added = {_QUADMASK.format(count, number): path for number, path in masks.items()}
-    added[_PART.format(count)] = folder / MANIFEST
-    if len(state.parts) == 1:
-        added[_PART.format(1)] = state.folder / MANIFEST
-    sources.update(added)
     with tempfile.TemporaryDirectory(prefix=".void-parts-", dir=folder.parent) as kept:
-        for name in added:  # the manifest of ``out`` itself may be one of them
-            shutil.copyfile(sources[name], Path(kept) / name)
-            sources[name] = Path(kept) / name
-        files = (*state.manifest.files, *(_file(sources[name]) for name in sorted(added)))
-        facts = {**state.manifest.facts, "parts": _told(state, part)}
-        manifest = replace(
-            state.manifest,
-            job_id=part.job_id,
-            content_hash=sha256_data([each.content_hash for each in (*state.parts, part)]),
-            frames=tuple(frames[number] for number in sorted(frames)),
-            files=files,
-            facts=facts,
-        )
+        manifest, sources = join(state, part, folder, masks, Path(kept))
         manifest = _signed(manifest, (*state.parts, part))
         results.install(manifest, sources, out)
     return manifest
 
 
-def _told(state: State, part: ResultManifest) -> list[dict[str, str]]:
-    """Each part's manifest and the frames that are still from it."""
-    new = {frame.number for frame in part.frames}
-    before = state.manifest.facts.get("parts") or [
-        {"manifest": _PART.format(1), "frames": format_frames(frame.number for frame in state.manifest.frames)}
-    ]
-    told = []
-    for each in before:
-        still = set(parse_frames(each["frames"])) - new if each["frames"] else set()
-        told.append({"manifest": each["manifest"], "frames": format_frames(still)})
-    name = _PART.format(len(told) + 1)
-    return [*told, {"manifest": name, "frames": format_frames(new)}]
-
-
-def _file(path: Path) -> ResultFile:
-    return ResultFile(path.name, sha256_file(path), path.stat().st_size)
-
-
 def _signed(manifest: ResultManifest, parts: Sequence[ResultManifest]) -> ResultManifest:
     """By this user, who put it together; not where a part of it was signed by nobody."""
-    unsigned = [n for n, part in enumerate(parts, 1) if part.provenance is None or not part.provenance.signed]
-    if unsigned:
-        reason = f"it was put together, and {_PART.format(unsigned[0])} is not signed"
+    nobody = unsigned(parts)
+    if nobody:
+        reason = f"it was put together, and {nobody} is not signed"
         return replace(manifest, provenance=Provenance(False, reason))
     from void_server import signing
 
