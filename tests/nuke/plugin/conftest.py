@@ -71,6 +71,13 @@ class Artist:
         node.showControlPanel()
         return node
 
+    def write(self, node: Any, folder: Path) -> Any:
+        """A half EXR of a node's picture, as a comp ends."""
+        write = self.nuke.nodes.Write(inputs=[node], file=f"{folder.as_posix()}/comp.%04d.exr", file_type="exr")
+        for name, value in (("create_directories", True), ("raw", True), ("datatype", "16 bit half")):
+            write[name].setValue(value)
+        return write
+
     def click(self, node: Any, frame: int = 1003, positive: bool = True) -> None:
         x, y = centre(frame)
         self.nuke.frame(frame)
@@ -138,5 +145,3 @@ def no_swallowed(standin: Any) -> Iterator[Callable[[], list[Any]]]:
     assert standin.swallowed() == []
 
 
-from standin import facts as _facts, knob_choice as _kc  # noqa  # TEMP
-_facts.BY_ID.setdefault(11, _kc.Channel_Knob)  # TEMP

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
-from small_shots import FIRST, LAST, Server, write_matte
+from small_shots import FIRST, LAST, REPOSITORY, Server, read_exr, write_matte
 from void_client.client import Client
 from void_nuke.node import VoidNode
+
+FAKE_NUKE = REPOSITORY / "tests" / "nuke_standin" / "fake-nuke"
 
 
 def received(server: Server) -> int:
@@ -65,6 +72,8 @@ def test_the_day(artist, standin, server, plate, tmp_path, no_swallowed):
     assert stages(server, second_job)["segment"] == "cached"
 
     result = node["result_file"].value()
+    write = artist.write(node, tmp_path / "comp")
+    assert write["disable"].value() is False
     script = artist.project / "sh010_comp_v002.nk"
     nuke.scriptSaveAs(script.as_posix(), 1)
     nuke.scriptClear()
@@ -74,6 +83,42 @@ def test_the_day(artist, standin, server, plate, tmp_path, no_swallowed):
     assert again["result_file"].value() == result
     assert again["status"].value().startswith("ready v001")
     assert artist.said() == []
+    render_without_plugin(script)
+    outside_is_the_plate(plate, tmp_path / "comp", result)
+
+
+def render_without_plugin(script: Path) -> None:
+    """On a farm machine: neither plugin nor server, nothing of ours in the environment."""
+    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+    done = subprocess.run(
+        [sys.executable, str(FAKE_NUKE), "-x", str(script), "1001-1006"],
+        env=kept,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def outside_is_the_plate(plate: str, folder: Path, result: str) -> None:
+    """Bit for bit where the result's matte is 0; and something else where it is 1."""
+    changed = 0
+    for frame in range(FIRST, LAST + 1):
+        before, _ = read_exr(Path(plate % frame))
+        after, _ = read_exr(folder / f"comp.{frame:04d}.exr")
+        matte, _ = read_exr(Path(result % frame))
+        inside = [value > 0 for value in halves(matte["void_matte.generated"])]
+        assert any(inside)
+        for channel in "RGB":
+            old, new = halves(before[channel]), halves(after[channel])
+            assert all(a == b for a, b, within in zip(old, new, inside) if not within)
+            changed += sum(a != b for a, b, within in zip(old, new, inside) if within)
+    assert changed > 1000
+
+
+def halves(data: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(data) // 2}e", data)
 
 
 def region(node: Any, name: str, x: int, y: int, frame: int) -> float:
