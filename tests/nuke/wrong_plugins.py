@@ -1,4 +1,4 @@
-"""Deliberately wrong little plugins: each breaks one rule that a real Nuke punishes with a crash, a hang or a lost result.
+"""Deliberately wrong little plugins: each breaks a rule whose breach in a real Nuke crashes, hangs or loses a result.
 
 The stand-in must reject every one of them: test_standin_strict.py runs them and says what it must say.
 """

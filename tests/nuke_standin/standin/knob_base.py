@@ -67,6 +67,7 @@ class Knob:
 
     _USER_ID: Optional[int] = None
     _STARTLINE = True
+    _DEFAULT_IS_GIVEN = False  # whether what a constructor is given is what "default" means
 
     def __init__(self, name: str, label: Optional[str] = None, *args: Any) -> None:
         if not isinstance(name, str):
@@ -78,8 +79,10 @@ class Knob:
         self._explicit: set = set()  # flags that a script said, which are written again
         self._user = False
         self._default: Any = None
+        self._setup()
+        empty = self._state()
         self._setup(*args)
-        self._default = self._state()
+        self._default = self._state() if self._DEFAULT_IS_GIVEN else empty
 
     # -- for subclasses: a knob's whole value is one immutable state
     def _setup(self, *args: Any) -> None:

@@ -17,6 +17,7 @@ class Enumeration_Knob(Unsigned_Knob):
     """One of a list of strings. `value` is the string, `getValue` its number."""
 
     _USER_ID = 4
+    _DEFAULT_IS_GIVEN = True
 
     def _setup(self, *args: Any) -> None:
         Array_Knob._setup(self)
