@@ -185,7 +185,9 @@ class ShotFile:
     engine's own. Either ``quadmask``, or ``masks``, from which one is worked out. ``deliver``: "1009-1040", the frames
     that come back; the others are context. Or ``handles``: so many frames at both ends are. ``section``: whose entries
     of ``overrides`` count, a node's uuid or name; without it the file's own. ``out``: where the frames go; or
-    ``store``, the project whose ``void`` folder takes them as a new version of ``node``, a VOID node's uuid.
+    ``store``, the project whose ``void`` folder takes them as a new version of ``node``, a VOID node's uuid, or
+    ``results``, a folder in place of that one. ``link``: a second folder that shows the same files, whose name can be
+    known before the version's.
     """
 
     plate: str
@@ -206,7 +208,9 @@ class ShotFile:
     handles: int = 0
     section: str = ""
     store: Optional[str] = None
+    results: Optional[str] = None
     node: str = ""
+    link: Optional[str] = None
     version: int = SPEC_VERSION
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ from .job import OCIO_BUILTIN, ShotFile
 from .path_map import PathRule, map_path, replace_prefix
 
 VERSION = "pathmapping-1.0"
+_PATHS = ("plate", "quadmask", "out", "overrides", "store", "results", "link", "ocio")
+"""The keys of a shot file that hold paths, besides those of its masks."""
 VARIABLE = "VOID_PATH_MAPPING"
 """The environment variable that names the rules file where no option does."""
 
@@ -50,7 +52,7 @@ class PathRules:
         """The shot with every path in it localised."""
         changes: dict[str, Any] = {
             key: self.localised(value)
-            for key in ("plate", "quadmask", "out", "overrides", "store", "ocio")
+            for key in _PATHS
             for value in [getattr(shot, key)]
             if value and not (key == "ocio" and value.startswith(OCIO_BUILTIN))
         }
@@ -63,7 +65,7 @@ class PathRules:
 
 def paths_of(shot: ShotFile) -> dict[str, str]:
     """Every path that the shot file names, by its key: what a farm job has to bring, or to find, on the worker."""
-    found = {key: getattr(shot, key) for key in ("plate", "quadmask", "out", "overrides", "store", "ocio")}
+    found = {key: getattr(shot, key) for key in _PATHS}
     if shot.masks is not None:
         found.update({f"masks.{key}": getattr(shot.masks, key) for key in ("matte", "affected", "analysis")})
     return {key: value for key, value in found.items() if value and not str(value).startswith(OCIO_BUILTIN)}

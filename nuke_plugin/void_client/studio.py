@@ -29,6 +29,7 @@ _CHOICES = {
     "export_pixels": ("half", "float"),
     "quality": ("final", "draft"),
     "farm_missing_result": ("fail", "plate"),
+    "farm_submit": ("ask", "always", "never"),
 }
 
 
@@ -51,7 +52,9 @@ class PluginSettings:
     client.yaml counts. servers: more of them. results: the folder that holds ``SHOT/UUID/…`` in place of
     ``<project>/void``. export_pixels: the type that plates are exported in. engine, segmenter, reasoner, quality,
     review: what a new node is set to. farm_…: what a new node and a submission are set to; farm_bundles: where
-    bundles are written. path_map: folders by their names on each platform.
+    bundles are written; farm_retries: how often a task is tried again; farm_void: the command `void` on the workers;
+    farm_remote: they ask the studio's server instead of bringing one; farm_submit: whether a bundle goes to Deadline
+    Cloud at once (ask, always, never). path_map: folders by their names on each platform.
     """
 
     endpoint: Optional[str] = None
@@ -71,6 +74,10 @@ class PluginSettings:
     farm_missing_result: str = "fail"
     farm_priority: int = 50
     farm_bundles: Optional[str] = None
+    farm_retries: int = 2
+    farm_void: str = "void"
+    farm_remote: bool = False
+    farm_submit: str = "ask"
     path_map: tuple[PathRule, ...] = ()
 
     def __post_init__(self) -> None:

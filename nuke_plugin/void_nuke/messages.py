@@ -77,7 +77,9 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
     "version_gone": Text(
         "The files of {version} are not on disk any more.", "Choose another version, or solve again: it comes back."
     ),
-    "no_farm": Text("The farm's part of the plugin is not installed.", "Ask your TD to install the plugin again."),
+    "no_nodes": Text("The script has no VOID node that is on.", "Create one, or enable one."),
+    "farm_folder": Text("The farm job could not be written to {folder}: {why}.", "Check the folder; ask your TD."),
+    "farm_refused": Text("Deadline Cloud did not take the job: {why}", "The job's folder is kept: submit it by hand."),
 }
 """What the plugin finds itself, before anything is sent."""
 

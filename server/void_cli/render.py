@@ -21,7 +21,7 @@ from void_client.manifest import ResultManifest
 from void_client.provenance import describe
 from void_client.result_store import NodeStore, Pending, Version, job_hash
 
-from . import places
+from . import places, results
 from .output import Output
 from .serving import HOST, Warm, ended, is_remote, submitted
 from .shot import resolve
@@ -41,10 +41,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a shot's frames go: a folder of their own, or a new version in a node's store."""
+    """Where a shot's frames go: a folder of their own, or a new version in a node's store. ``link`` shows them, too."""
 
     folder: Path
     store: Optional[NodeStore] = None
+    link: Optional[Path] = None
 
     def finished(self, spec: JobSpec) -> Optional[Done]:
         """The result of this very job, where it is there and whole, byte for byte."""
@@ -67,6 +68,21 @@ class Target:
             version.folder.rename(version.folder.with_name(f".damaged-{version.folder.name}-{time.time_ns()}"))
             return None
         return Done(version.folder, version.manifest, True, version.name)
+
+    def shown(self, done: Done) -> Done:
+        """The same files at ``link``, where they are not there yet. Raises ``InputError``, ``DiskFull``."""
+        if self.link is None:
+            return done
+        try:
+            there = ResultManifest.read(self.link)
+            if there == done.manifest:
+                there.verify(self.link)
+                return done
+        except VoidError:
+            pass  # nothing there, or not all of it
+        files = {file.name: done.folder / file.name for file in done.manifest.all_files}
+        results.install(done.manifest, files, self.link)
+        return done
 
     def begin(self, job_id: str, endpoint: str, spec: JobSpec) -> None:
         """Before the job is sent, so that the node finds it though we are killed."""
@@ -152,7 +168,7 @@ def solve(
 
     done = known()
     if done is not None:
-        return done
+        return target.shown(done)
     try:
         with submitted(options, resolved, target.folder, output, before=before, warm=warm) as (client, job_id):
             if on_sent is not None:
@@ -163,21 +179,23 @@ def solve(
                 if not (isinstance(error, VoidError) and error.retryable):  # else the job may go on without us
                     target.give_up(job_id)
                 raise
-            return target.receive(client, job_id, resolved, output)
+            return target.shown(target.receive(client, job_id, resolved, output))
     except AlreadyDone:
         done = known()
         assert done is not None
-        return done
+        return target.shown(done)
 
 
 def target_of(options: argparse.Namespace, written: ShotFile, base: Path, spec: JobSpec) -> Target:
     """Where the command line, or the shot file, wants the frames. Raises ``JobError`` where neither says it."""
     project = options.store or (base / written.store if written.store else None)
+    studio = base / written.results if written.results and not options.store else None
+    link = base / written.link if written.link else None
     if options.out is not None:
-        return Target(options.out)
-    if project is None and written.out:
-        return Target(base / written.out)
-    if project is None:
+        return Target(options.out, link=link)
+    if project is None and studio is None and written.out:
+        return Target(base / written.out, link=link)
+    if project is None and studio is None:
         raise JobError(
             "Where should the frames go?",
             hint="Give --out FOLDER, or --store PROJECT --node UUID; or `out:` in the shot file.",
@@ -187,8 +205,8 @@ def target_of(options: argparse.Namespace, written: ShotFile, base: Path, spec: 
         raise JobError("Whose result is it?", hint="Give --node UUID, or `node:` in the shot file, with the store.")
     if options.seeds:
         raise JobError("--seeds makes several results.", hint="Give --out FOLDER, and `void choose` one of them.")
-    store = NodeStore.of(Path(project), spec.shot, node)
-    return Target(store.root, store)
+    store = NodeStore.of(Path(project or ""), spec.shot, node, studio)
+    return Target(store.root, store, link)
 
 
 def check_out(out: Path, resolved: Resolved) -> None:
