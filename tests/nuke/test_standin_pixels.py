@@ -153,7 +153,8 @@ def test_copy_and_shuffle_move_channels(nuke: Any, read: Any) -> None:
     copy = nuke.nodes.Copy(inputs=[read, read], from0="matte.hero", to0="rgba.alpha")
     assert np.array_equal(pixels(copy).planes["rgba.alpha"], pixels(read).planes["matte.hero"])
     nuke.scriptReadText(
-        'Shuffle2 {\n inputs 0\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n name Swap\n mappings "4 rgba.blue 0 2 rgba.red 0 0'
+        'Shuffle2 {\n inputs 0\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n name Swap\n mappings "4'
+        " rgba.blue 0 2 rgba.red 0 0"
         ' black -1 -1 rgba.green 0 1 white -1 -1 rgba.blue 0 2 matte.hero 1 0 rgba.alpha 0 3"\n}'
     )
     swap = nuke.toNode("Swap")
