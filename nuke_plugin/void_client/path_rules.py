@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -50,17 +50,22 @@ class PathRules:
 
     def shot(self, shot: ShotFile) -> ShotFile:
         """The shot with every path in it localised."""
-        changes: dict[str, Any] = {
-            key: self.localised(value)
-            for key in _PATHS
-            for value in [getattr(shot, key)]
-            if value and not (key == "ocio" and value.startswith(OCIO_BUILTIN))
-        }
-        if shot.masks is not None:
-            paths = {key: getattr(shot.masks, key) for key in ("matte", "affected", "analysis")}
-            mapped: dict[str, Any] = {key: self.localised(value) for key, value in paths.items() if value}
-            changes["masks"] = replace(shot.masks, **mapped)
-        return replace(shot, **changes)
+        return with_paths(shot, self.localised)
+
+
+def with_paths(shot: ShotFile, change: Callable[[str], str]) -> ShotFile:
+    """The shot with every path in it changed."""
+    changes: dict[str, Any] = {
+        key: change(value)
+        for key in _PATHS
+        for value in [getattr(shot, key)]
+        if value and not (key == "ocio" and value.startswith(OCIO_BUILTIN))
+    }
+    if shot.masks is not None:
+        paths = {key: getattr(shot.masks, key) for key in ("matte", "affected", "analysis")}
+        mapped: dict[str, Any] = {key: change(value) for key, value in paths.items() if value}
+        changes["masks"] = replace(shot.masks, **mapped)
+    return replace(shot, **changes)
 
 
 def paths_of(shot: ShotFile) -> dict[str, str]:

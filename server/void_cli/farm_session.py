@@ -25,6 +25,7 @@ from void_client.errors import InputError, JobError
 from void_client.manifest import write_durably
 from void_client.settings import CONNECTION_FILE, ClientSettings, load_client_settings
 
+from . import farm_bundle
 from .output import Output
 from .private import folder_in_use, leased_server
 from .progress import STYLES
@@ -51,7 +52,7 @@ class FarmSession:
 
 
 def add_commands(commands: Any, add_host: Callable[[argparse.ArgumentParser], None]) -> None:
-    farm = commands.add_parser("farm", help="a warm server for the tasks of one farm session")
+    farm = commands.add_parser("farm", help="jobs for a farm manager, and the warm server of a farm session")
     actions = farm.add_subparsers(dest="action", required=True, metavar="ACTION")
     start = actions.add_parser("start", help="start it; it ends by itself when nobody renews its lease")
     start.add_argument("--session", type=Path, required=True, help="the session's own folder, on a local disk")
@@ -67,7 +68,8 @@ def add_commands(commands: Any, add_host: Callable[[argparse.ArgumentParser], No
     stop.add_argument("--session", type=Path, required=True, help="as given to `start`")
     stop.add_argument("--keep", action="store_true", help="keep the server's folder inside the session's")
     stop.set_defaults(run=_stop)
-    for action in (start, stop):
+    bundle = farm_bundle.add_action(actions)
+    for action in (start, stop, bundle):
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="for machines")
 
 
