@@ -301,7 +301,10 @@ class NodeStore:
 
     def forget(self, job_id: str) -> None:
         """Once its result is placed, or it ended without one."""
-        self._pending_file(job_id).unlink(missing_ok=True)
+        try:
+            self._pending_file(job_id).unlink()
+        except OSError:
+            return  # it was not there, or its folder takes no change: then nobody could remember it either
 
     def pending(self) -> tuple[Pending, ...]:
         """The oldest first. A record that cannot be read is left out."""

@@ -19,6 +19,8 @@ from void_client.settings import ClientSettings
 from .messages import Told, explain, failure
 from .states import State
 
+_LEAVING_S = 60.0
+
 
 @dataclass(frozen=True)
 class Report:
@@ -86,9 +88,12 @@ class Line:
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work for one node. ``stop``: the artist gave it up. ``job_id``: once it is known. ``submitted``: the
+    """One piece of work for one node.
+
+    ``stop``: the artist gave it up; ``leave``: the script was closed. ``job_id``: once it is known. ``submitted``: the
     server has it: what fails from here on is no answer to the artist's click any more. ``looked``: the node's
-    fingerprint."""
+    fingerprint.
+    """
 
     uuid: str
     line: Line
@@ -96,12 +101,23 @@ class Job:
     submitted: bool = False
     looked: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
+    leave: threading.Event = field(default_factory=threading.Event)
     thread: Optional[threading.Thread] = None
 
     def check(self) -> None:
         """Raises where the artist gave the job up."""
         if self.stop.is_set():
             raise failure("cancelled_here")
+
+    def check_here(self) -> None:
+        """Where the server has the job: also ends where the script was closed. What is on its way gets there first."""
+        self.check()
+        if self.leave.is_set():
+            raise Left
+
+
+class Left(Exception):
+    """The script was closed: the job goes on at its server, and is on record."""
 
 
 Work = Callable[[Job, Callable[[Report], None]], Report]
@@ -145,21 +161,33 @@ class Desk:
         return job
 
     def forget_all(self) -> None:
-        """The script closes: jobs go on at the server, and are found again."""
-        for job in self.jobs.values():
-            job.stop.set()
+        """The script closes: jobs go on at the server, and are found again. What is being sent still gets there."""
+        leaving = list(self.jobs.values())
+        for job in leaving:
+            job.leave.set()
         self.jobs.clear()
         lines, self._lines = self._lines, {}
-        for line in lines.values():
-            threading.Thread(target=line.close, name="void close", daemon=True).start()
+        closer = threading.Thread(target=_close, args=(leaving, list(lines.values())), name="void close", daemon=True)
+        closer.start()
 
     def _body(self, job: Job, work: Work) -> None:
         try:
             last = work(job, lambda report: self._post(job, report))
+        except Left:
+            return
         except Exception as error:  # noqa: BLE001 - the thread's boundary: whatever it is, the node shows it
             told = explain(error)
             last = Report(told.as_state(job.job_id), error=told)
         self._post(job, last)
+
+
+def _close(leaving: list[Job], lines: list[Line]) -> None:
+    """A job that waits for a server that is away has left within seconds; nobody waits for it longer."""
+    for job in leaving:
+        if job.thread is not None:
+            job.thread.join(_LEAVING_S)
+    for line in lines:
+        line.close()
 
 
 def in_background(name: str, work: Callable[[], None], failed: Callable[[VoidError], None]) -> threading.Thread:

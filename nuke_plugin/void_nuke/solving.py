@@ -36,7 +36,10 @@ _TRY_AGAIN_S = 2.0
 
 
 def solve(order: Order, job: Job, tell: Tell) -> Report:
-    """The whole way. Raises what goes wrong; a job that failed or was cancelled is off the record."""
+    """The whole way. Raises what goes wrong; a job that failed or was cancelled is off the record.
+
+    Raises ``Left`` once the script was closed and the job is on record.
+    """
     progress = Progress(tell, job)
     resolved = order.shot.resolve(order.settings.project, lambda done, of: progress.stage("hash", done, of))
     resolved = replace(resolved, spec=replace(resolved.spec, stop="review" if order.review else ""))
@@ -203,6 +206,7 @@ def _patiently(patient: bool, job: Job, progress: Progress, ask: Callable[[Clien
             if not patient:
                 raise
             progress.away(error)
+            job.check_here()
             pause = _TRY_AGAIN_S
         except (Busy, FramesMissing) as error:
             pause = min(float(error.details.get("retry_after", 1.0)), 30.0)
@@ -223,7 +227,7 @@ def _watched(followed: Followed, job: Job, progress: Progress) -> str:
             try:
                 client = job.line.client()
                 for event in client.events(job_id, after, progress.on_idle):
-                    job.check()
+                    job.check_here()
                     after = event.seq
                     if event.kind == "review" and client.status(job_id)[0].state == "review":
                         return "review"
@@ -235,7 +239,7 @@ def _watched(followed: Followed, job: Job, progress: Progress) -> str:
                     raise
                 progress.away(error)
                 job.stop.wait(_TRY_AGAIN_S)
-                job.check()
+                job.check_here()
     finally:
         job.line.unlisten(job)
 
@@ -332,7 +336,7 @@ class Progress:
 
     def on_idle(self, found: m.JobInfo) -> None:
         """A sign of life each second, so that whoever listens can say "cancel"."""
-        self._job.check()
+        self._job.check_here()
         if found.state == "queued":
             self.say(State(states.QUEUED, before=found.place))
         if time.monotonic() - self._told_at > _TOLD_EVERY_S and not self._job.stop.is_set():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ for _folder in (_ROOT / "nuke_plugin", _ROOT / "tests" / "nuke_standin", Path(__
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
-from small_shots import HEIGHT, Server, centre, write_plate  # noqa: E402 - after the path
+from small_shots import HEIGHT, Server, centre, point_at, write_plate  # noqa: E402 - after the path
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def plate(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The pattern of a small plate. Read only."""
     return write_plate(tmp_path_factory.mktemp("plate"))
-
-
-def point_at(monkeypatch: pytest.MonkeyPatch, server: Server, folder: Path) -> None:
-    """The environment in which the plugin finds this server, and nothing of the user's."""
-    for name in list(os.environ):
-        if name.startswith(("VOID_NUKE_", "VOID_CLIENT_", "VOID_SERVER_", "VOID_STUDIO")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("VOID_CONFIG_DIR", str(folder / "config"))
-    monkeypatch.setenv("VOID_STATE_DIR", str(folder / "state"))
-    monkeypatch.setenv("VOID_NUKE_ENDPOINT", server.endpoint)
-    monkeypatch.setenv("VOID_NUKE_SERVER_KEY", str(server.settings.server_key))
-    monkeypatch.setenv("VOID_NUKE_KEY_FILE", str(server.settings.key_file))
 
 
 class Artist:
@@ -143,5 +130,3 @@ def no_swallowed(standin: Any) -> Iterator[Callable[[], list[Any]]]:
     """Nothing that Nuke would only have printed."""
     yield standin.swallowed
     assert standin.swallowed() == []
-
-

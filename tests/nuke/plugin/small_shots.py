@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from void_client.settings import CONNECTION_FILE, ClientSettings, load_client_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -98,6 +99,18 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def point_at(monkeypatch: pytest.MonkeyPatch, server: Server, folder: Path) -> None:
+    """The environment in which the plugin finds this server, and nothing of the user's."""
+    for name in list(os.environ):
+        if name.startswith(("VOID_NUKE_", "VOID_CLIENT_", "VOID_SERVER_", "VOID_STUDIO")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("VOID_CONFIG_DIR", str(folder / "config"))
+    monkeypatch.setenv("VOID_STATE_DIR", str(folder / "state"))
+    monkeypatch.setenv("VOID_NUKE_ENDPOINT", server.endpoint)
+    monkeypatch.setenv("VOID_NUKE_SERVER_KEY", str(server.settings.server_key))
+    monkeypatch.setenv("VOID_NUKE_KEY_FILE", str(server.settings.key_file))
 
 
 # --- pixels
