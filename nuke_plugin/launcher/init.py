@@ -23,4 +23,4 @@ try:
 except Exception as _problem:  # noqa: BLE001 - nothing of VOID may stop Nuke
     import sys as _sys
 
-    _sys.stderr.write("VOID could not be loaded: " + str(_problem) + "\n")
+    _sys.stderr.write("VOID could not be loaded: " + str(_problem).replace("Error:", "Error -") + "\n")

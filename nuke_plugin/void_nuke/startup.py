@@ -134,10 +134,10 @@ def show_help() -> None:
     nuke.message(
         f"VOID {__version__}\n\n"
         "1. Connect a VOID node to the plate.\n"
-        "2. Say what must go: put the point on it and press 'add positive', draw a box, "
+        "2. Say what must go: put the point on it and press '+ object', draw a box, "
         "or connect a matte to input 1.\n"
         "3. Write in 'prompt' what the scene looks like without it.\n"
-        "4. Press 'solve'. Look at the quadmask when it comes, then press 'approve'.\n\n"
+        "4. Press 'Solve'. Look at the quadmask when it comes, then press 'Approve'.\n\n"
         "Every knob has a tooltip. The manual is docs/artist.md of VOID for Nuke."
     )
 
@@ -175,7 +175,7 @@ def _group_created() -> None:
 
         callbacks.register()
     except Exception as problem:  # noqa: BLE001 - the node and its script go on
-        nuke.tprint(f"VOID does not follow this session: {type(problem).__name__}: {problem}")
+        nuke.tprint(f"VOID does not follow this session ({type(problem).__name__}, {problem}).")
 
 
 def _icon() -> str:

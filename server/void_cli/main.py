@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from void_client import __version__
 from void_client.errors import Cancelled, VoidError
 
-from . import admin, compare, explain, jobs, local, models, nuke, support, verify
+from . import admin, batch, compare, explain, jobs, local, models, nuke, support, verify
 from .output import Output
 
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"void {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (local, jobs, admin, models, support, explain, compare, verify, nuke):
+    for room in (local, batch, jobs, admin, models, support, explain, compare, verify, nuke):
         room.add_commands(commands)
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", help="one JSON object a line on stdout, for machines")

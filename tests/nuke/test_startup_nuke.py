@@ -170,7 +170,7 @@ def test_a_syntax_error_in_the_plugin_is_told_once(dest):
     (dest / "void-nuke-0.1.0" / "void_nuke" / "startup.py").write_text("def broken(:\n")
     said = start(dest)
     assert len(said["printed"]) == 1
-    assert said["printed"][0].startswith("VOID could not be loaded: SyntaxError: ")
+    assert said["printed"][0].startswith("VOID could not be loaded: SyntaxError - ")
     assert void_menu(said) == ["VOID could not be loaded..."]
     assert any(path.endswith("gizmos") for path in said["plugin_path"])  # old results still render
     assert start(dest, gui=False)["printed"] == said["printed"]
@@ -195,7 +195,7 @@ def test_a_broken_callback_module_harms_no_node(dest):
     (dest / "void-nuke-0.1.0" / "void_nuke" / "callbacks.py").write_text("1/0\n")
     said = start(dest, code='nuke.createNode("VOID"); nuke.createNode("VOID")')
     assert [line for line in said["printed"] if "does not follow" in line] == [
-        "VOID does not follow this session: ZeroDivisionError: division by zero"
+        "VOID does not follow this session (ZeroDivisionError, division by zero)."
     ]
 
 
@@ -295,3 +295,22 @@ def test_the_icon_is_what_its_script_draws():
         cwd=ROOT / "nuke_plugin" / "icons", capture_output=True, timeout=30, check=True,
     )  # fmt: skip
     assert draw.stdout == (ROOT / "nuke_plugin" / "icons" / "VOID.png").read_bytes()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_render_in_a_terminal_goes_on_whatever_void_does(dest, tmp_path, broken):
+    """The stand-in's own program, as a farm starts Nuke: its exit code is the render's, not VOID's."""
+    if broken:
+        (dest / "void-nuke-0.1.0" / "void_nuke" / "startup.py").write_text("def broken(:\n")
+    script = tmp_path / "script.py"
+    script.write_text("import nuke; print('NODE', nuke.createNode('VOID').name())\n")
+    clean = {key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ}
+    done = subprocess.run(
+        [sys.executable, str(STANDIN / "fake-nuke"), "-t", str(script)],
+        env={**clean, "NUKE_PATH": str(dest), "VOID_CONFIG_DIR": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "NODE VOID1" in done.stdout
+    assert ("VOID could not be loaded: SyntaxError" in done.stdout) == broken
+    assert "Error:" not in done.stdout + done.stderr  # a farm takes such a line for a failed task
