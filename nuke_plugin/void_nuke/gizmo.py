@@ -69,6 +69,13 @@ def callback(call: str) -> str:
     return f"try:\n    from void_nuke import actions\nexcept ImportError:\n    pass\nelse:\n    actions.{call}\n"
 
 
+def knob_changed() -> str:
+    """A node that is dragged calls this for each pixel: no import is tried then, which may look through a network."""
+    guarded = callback("knob_changed(nuke.thisNode(), nuke.thisKnob())")
+    inside = "".join(f"    {line}\n" for line in guarded.splitlines())
+    return f"if nuke.thisKnob().name() not in ('xpos', 'ypos', 'selected'):\n{inside}"
+
+
 def gizmo() -> str:
     """The whole file. Its body says ``Group``: a script holds the node whole, and a farm needs no gizmo."""
     lines = [
@@ -79,7 +86,7 @@ def gizmo() -> str:
         " name VOID1",
         f" help {word(HELP)}",
         f" onCreate {word(callback('created(nuke.thisNode())'))}",
-        f" knobChanged {word(callback('knob_changed(nuke.thisNode(), nuke.thisKnob())'))}",
+        f" knobChanged {word(knob_changed())}",
         f" tile_color 0x{STATES[0].tile:08x}",
         f" label {word(LABEL)}",
     ]

@@ -39,7 +39,7 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
     ),
     "no_object": Text(
         "Nothing says what is to be removed.",
-        "Put a point on the object and press 'add positive', draw a box, or connect a matte to input 1.",
+        "Put a point on the object and press '+ object', draw a box, or connect a matte to input 1.",
     ),
     "no_matte": Text("The mode is 'use mattes', and no matte is connected.", "Connect the object's matte to input 1."),
     "no_quadmask": Text(
@@ -85,7 +85,7 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
 
 FROM_SERVER: Final[Mapping[str, Text]] = {
     "server_unreachable": Text("", "Nothing is lost: VOID goes on by itself when the server is back.", states.OFFLINE),
-    "not_authorised": Text("", "Nothing was lost."),
+    "not_authorised": Text("", "Press 'test' on the Server tab: it shows the line that your TD needs. Nothing was lost."),
     "version_mismatch": Text("", ""),
     "bad_frame": Text("", "Then solve again; what was sent already is not sent twice."),
     "bad_mask": Text("", "Then solve again."),

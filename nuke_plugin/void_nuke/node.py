@@ -128,7 +128,7 @@ class VoidNode:
         """The state in all its places."""
         with quiet():
             self.put("void_state", state.to_json())
-            self.put("status", state.text())
+            self.put("status", plain(state.text()))
             if state.job_id:
                 self.put("job_id", state.job_id)
             self.put("tile_color", state.colour)
@@ -151,6 +151,11 @@ class VoidNode:
         with quiet():
             self.put("void_uuid", uuid.uuid4().hex)
         return self.uuid
+
+
+def plain(text: str) -> str:
+    """Text for a knob that the node's label shows: Tcl would run what stands in [ ], or follows a $."""
+    return text.replace("[", "(").replace("]", ")").replace("$", "")
 
 
 def is_void(node: Any) -> bool:

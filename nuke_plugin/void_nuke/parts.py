@@ -109,7 +109,10 @@ MISSING: Final = ("fail", "plate")
 STATES: Final = (
     State("not solved", "not solved", "There is no result yet. The plate passes.", 0x5A5A5AFF),
     State(
-        "exporting", "exporting 12 of 100", "The plate is rendered to EXR before it is sent. This blocks.", 0x2F6DB5FF
+        "exporting",
+        "exporting 12 of 100",
+        "The plate is read and sent; what is no untouched Read is rendered first, and that blocks.",
+        0x2F6DB5FF,
     ),
     State("queued", "queued: 2 jobs before it", "The server has the job; others are before it.", 0x2F6DB5FF),
     State("reasoning", "reasoning", "The server follows the object and works out what it caused.", 0x2F6DB5FF),

@@ -174,6 +174,9 @@ def _group_created() -> None:
         from void_nuke import callbacks
 
         callbacks.register()
+        from void_client import studio
+
+        favourite(studio.load_plugin_settings(os.environ).results)
     except Exception as problem:  # noqa: BLE001 - the node and its script go on
         nuke.tprint(f"VOID does not follow this session ({type(problem).__name__}, {problem}).")
 
