@@ -6,7 +6,8 @@ of that is predicted by their *sum* (its gradients, itself, a constant) and take
 sum says nothing about that of the difference, both frames' being alike and independent: the fit, and the choice of
 flat tiles by the sum, take no grain away but for the fit's few degrees of freedom, which are given back.
 
-One frame alone: the flattest tiles, less a plane or, where that leaves texture, a quadratic surface.
+One frame alone: the flattest tiles, less a plane or, where that leaves texture, a quadratic surface; the finer texture
+that is left is `void_engine.grain.texture`'s to take out.
 
 Must not decide how strong the grain is, nor touch pixels that are not usable.
 """

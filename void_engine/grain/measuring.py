@@ -4,7 +4,8 @@ Promises strength against level per channel, correlation in space and between ch
 edges, clipping and a moving camera; next to nothing for a plate without grain. Must not hold more than two frames.
 
 Two neighbouring frames are better than one (`void_engine.grain.fields` says why); single frames stand in where there
-is one frame only, or where the change from frame to frame is no grain. The tiles are chosen by how little had to be
+is one frame only, or where the change from frame to frame is no grain; what their channels share is then held to be
+texture as far as it can be (`void_engine.grain.texture`). The tiles are chosen by how little had to be
 taken out of them, which does not depend on their grain, as block-based noise estimation does by the low
 frequencies (Ponomarenko and others, 2007; Colom and Buades, "Analysis and extension of the percentile method",
 IPOL 2013); of their variances the median counts, put right for being one of few samples.
@@ -21,6 +22,7 @@ import numpy.typing as npt
 from void_engine.grain import fields, spectrum
 from void_engine.grain.fields import Encoded, Fields, Mask
 from void_engine.grain.model import KNOTS, Floats, GrainModel
+from void_engine.grain.texture import without_texture
 
 Read = Callable[[int], tuple[Encoded, Mask]]
 
@@ -54,8 +56,11 @@ def measure(read: Read, count: int) -> GrainModel:
         return GrainModel.none()  # frames that are alike to the bit: what seems to be grain is picture
     pairs, alone = _usual(pairs), _alone(read, count, 1 if pairs else 3, ends)
     by_pairs, by_single = (_curves(pairs) if pairs else None), (_curves(alone) if alone else None)
+    # With its texture a single frame says how strong the grain is at most.
     if by_pairs is not None and (by_single is None or not _much_stronger(by_pairs, by_single, pairs, _MOTION)):
         return _model(pairs, by_pairs, _ends(ends))
+    alone = [without_texture(tiles) for tiles in alone]
+    by_single = _curves(alone) if alone else None
     return _model(alone, by_single, _ends(ends)) if by_single is not None else GrainModel.none()
 
 

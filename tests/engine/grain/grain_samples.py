@@ -46,6 +46,47 @@ def room(size: tuple[int, int], seed: int = 0) -> Picture:
     return np.clip(cv2.GaussianBlur(picture, (0, 0), 0.8), 0.05, 0.95).astype(np.float32)
 
 
+def grass(size: tuple[int, int] = (240, 320)) -> Picture:
+    """Strokes of a pixel's width all over: no flat spot, and as fine as grain."""
+    height, width = size
+    rng = np.random.default_rng(11)
+    field = np.zeros(size, np.float32)
+    for _ in range(height * width // 9):
+        at, angle, length = rng.uniform((0, 0), (width, height)), rng.normal(-1.57, 0.35), rng.uniform(5, 14)
+        end = at + length * np.array([np.cos(angle), np.sin(angle)])
+        ends = [tuple(int(value) for value in point) for point in (at, end)]
+        cv2.line(field, ends[0], ends[1], float(rng.uniform(0, 1)), 1, cv2.LINE_AA)
+    return _coloured(cv2.GaussianBlur(field, (0, 0), 0.6), 0.12, (0.8, 1.0, 0.6))
+
+
+def gravel(size: tuple[int, int] = (240, 320)) -> Picture:
+    """Stones of several pixels, of two colours."""
+    height, width = size
+    rng = np.random.default_rng(12)
+    field, warm = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for _ in range(height * width // 35):
+        at = (int(rng.integers(0, width)), int(rng.integers(0, height)))
+        radius = int(rng.integers(3, 8))
+        cv2.circle(field, at, radius, float(rng.uniform(0, 1)), -1, cv2.LINE_AA)
+        cv2.circle(warm, at, radius, float(rng.uniform(-1, 1)), -1, cv2.LINE_AA)
+    field, warm = (cv2.GaussianBlur(each, (0, 0), 0.7) for each in (field, warm))
+    return _coloured(field, 0.12, (1.0, 0.95, 0.85)) + 0.02 * warm[..., None] * np.array([1, 0, -1], np.float32)
+
+
+def weave(size: tuple[int, int] = (240, 320)) -> Picture:
+    """Cloth: threads of seven pixels, a little uneven."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    uneven = 20 * cv2.GaussianBlur(np.random.default_rng(13).standard_normal(size).astype(np.float32), (0, 0), 20)
+    return _coloured(
+        np.sin(x * 0.9 + uneven) * np.cos(y * 0.8 - uneven) + 0.3 * np.sin(x * 0.11), 0.08, (1.0, 0.9, 0.8)
+    )
+
+
+def _coloured(field: npt.NDArray[np.float32], strong: float, tint: tuple[float, float, float]) -> Picture:
+    even = (field - field.mean()) / field.std()
+    return np.clip(0.45 + strong * even[..., None] * np.array(tint, np.float32), 0.03, 0.97).astype(np.float32)
+
+
 class Clip:
     """``clean`` frames of a camera that moves by ``step`` (x, y) pixels a frame, and ``frames`` with grain."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from grain_samples import Clip, Picture, measured, neighbours, noise, room, spectrum, strength
+from grain_samples import Clip, Picture, grass, gravel, measured, neighbours, noise, room, spectrum, strength, weave
 
 from void_engine.cleanplate import shaper
 from void_engine.grain import GrainModel, measure, synthesise
@@ -52,6 +53,46 @@ def test_known_grain_on_texture_under_a_camera(step: tuple[float, float]) -> Non
 def test_a_single_frame_is_enough() -> None:
     """But for the brightest level, whose few tiles lie on edges here, and for waves longer than a tile."""
     check_known(measured(Clip((0, 0), 1, (360, 480)).frames), within=0.25, upto=0.6, band=1)
+
+
+def strength_on(picture: Picture, frames: list[Picture]) -> float:
+    model = measured(frames)
+    return float(np.mean([model.strength(picture[..., c], c).mean() for c in range(3)]))
+
+
+@pytest.mark.parametrize("texture", [grass, gravel, weave])
+def test_texture_all_over_a_single_frame_is_not_taken_for_grain(texture: Callable[[], Picture]) -> None:
+    """Without texture taken out these were found: 0.04 to 0.09 where there is none, up to 4.5 times what there is."""
+    picture = texture()
+    assert strength_on(picture, [picture]) < 0.016
+    assert picture.std() > 0.06
+    for base, across in ((0.02, 0.05), (0.02, 0.7), (0.05, 0.6)):
+        grainy = picture + base * noise(picture.shape[:2], 4, across=across, down=across)
+        assert 0.8 < strength_on(picture, [grainy]) / base < 1.75
+
+
+def test_texture_does_not_hide_grain_that_two_frames_show() -> None:
+    """Grain that is alike in all channels: a single frame of grass cannot show it, a pair can."""
+    picture = grass()
+    grains = [0.02 * noise(picture.shape[:2], seed)[..., :1] for seed in (1, 2)]
+    assert strength_on(picture, [picture + grain for grain in grains]) == pytest.approx(0.02, rel=0.15)
+    assert strength_on(picture, [picture + grains[0]]) < 0.02
+
+
+@pytest.mark.parametrize("base", [0.01, 0.025])
+def test_grain_that_is_alike_in_all_channels_is_found_where_a_single_frame_is_flat(base: float) -> None:
+    for picture in (flat(0.5), room((240, 320))):
+        grey = base * noise(picture.shape[:2], 6, across=0.6, down=0.6)[..., :1]
+        assert strength_on(picture, [picture + grey]) == pytest.approx(base, rel=0.25)
+
+
+def test_grain_whose_chroma_a_codec_has_thinned_out_is_found() -> None:
+    """4:2:0: at half the size and blurred, but for the luma."""
+    grain = 0.025 * noise((256, 256), 8, across=0.5, down=0.5)
+    luma = grain.mean(axis=2, keepdims=True)
+    chroma = cv2.resize(cv2.resize(grain - luma, (128, 128), interpolation=cv2.INTER_AREA), (256, 256))
+    thinned = luma + chroma
+    assert strength_on(flat(0.5), [flat(0.5) + thinned]) == pytest.approx(float(thinned.std()), rel=0.2)
 
 
 def test_heavy_grain() -> None:
