@@ -1,19 +1,21 @@
 # `make demo` and `make test` do all their own set-up from a clean clone. People and CI use the same targets.
 PYTHON ?= python3
 PYTHON39 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.9.*/bin/python) $(shell command -v python3.9))
+PYTHON310 ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) $(shell command -v python3.10))
 SHELL := /bin/bash
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 DEV := .venvs/dev
 DEMO := .venvs/demo
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-39 check lint types wheel bench scale clean
+.PHONY: demo test test-slow test-39 test-nuke check lint types wheel bench scale clean
 
 demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
 	$(DEMO)/bin/void demo --out demo_out
 
 test: $(DEV)/.done  ## all fast tests, a process for each core; a file's tests share their servers and models
 	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+	@$(MAKE) --no-print-directory test-nuke
 
 test-slow: $(DEV)/.done  ## kills at many points, long soaks
 	$(DEV)/bin/python -m pytest -m slow --numprocesses auto --dist loadfile
@@ -26,6 +28,24 @@ test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), wh
 	for command in submit status cancel fetch nuke; do .venvs/py39/bin/void $$command --help > /dev/null; done; \
 	.venvs/py39/bin/pip install $(PIP_FLAGS) pytest; \
 	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py tests/nuke/test_install_place.py tests/nuke/test_install_targets.py
+
+# Nuke 14 has Python 3.9, Nuke 15 has 3.10; that of Nuke 16 and 17, 3.11, is in `make test`. Servers run from .venvs/dev.
+NUKE_TESTS := tests/nuke/plugin $(wildcard tests/nuke/test_standin_*.py tests/nuke/test_fake_nuke.py tests/nuke/test_gizmo*.py)
+
+test-nuke: $(DEV)/.done  ## the plugin's tests on the Pythons of Nuke 14 and 15, where they are; those that are not found are named
+	@set -e; \
+	for each in "3.9:$(PYTHON39)" "3.10:$(PYTHON310)"; do \
+	    version=$${each%%:*}; python=$${each#*:}; venv=.venvs/nuke$${version/./}; \
+	    if [ -z "$$python" ]; then echo "Python $$version not found: the plugin was not tested on it"; continue; fi; \
+	    if [ ! -e $$venv/.done ] || [ constraints.txt -nt $$venv/.done ]; then \
+	        "$$python" -m venv $$venv; \
+	        $$venv/bin/pip install $(PIP_FLAGS) pyzmq msgpack ruamel.yaml pytest pytest-xdist numpy OpenEXR; \
+	        touch $$venv/.done; \
+	    fi; \
+	    echo "Python $$version:"; \
+	    PYTHONPATH=nuke_plugin:server:. VOID_TEST_SERVER_PYTHON=$(abspath $(DEV))/bin/python \
+	        $$venv/bin/python -m pytest -q -m "not slow" --numprocesses auto --dist loadfile $(NUKE_TESTS); \
+	done
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .

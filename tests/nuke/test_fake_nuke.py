@@ -66,7 +66,7 @@ end_group
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Any:
-    """Runs fake-nuke in a home of its own; `.script` is a script with two Writes, one in a group, and a disabled one."""
+    """Runs fake-nuke in a home of its own; `.script` has two Writes, one in a group, and a disabled one."""
 
     def run(*arguments: Any, stdin: str = "", **environment: str) -> Any:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("FAKE_NUKE", "NUKE_PATH", "PYTHONPATH"))}
@@ -174,7 +174,8 @@ def test_licences_are_taken_by_kind(fake: Any) -> None:
 
 
 def test_the_plugins_modules_are_hidden_unless_something_brings_them(fake: Any, tmp_path: Path) -> None:
-    ask = "try:\n    import void_client\n    print('there', void_client.__file__)\nexcept ImportError as error:\n    print(error)"
+    ask = "try:\n    import void_client\n    print('there', void_client.__file__)\n"
+    ask += "except ImportError as error:\n    print(error)"
     assert fake("-t", stdin=ask).stdout.splitlines()[-1] == "No module named 'void_client'"
     (tmp_path / "void_client.py").write_text("")
     assert fake("-t", stdin=ask, NUKE_PATH=str(tmp_path)).stdout.splitlines()[-1].endswith(f"{tmp_path}/void_client.py")

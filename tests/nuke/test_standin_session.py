@@ -364,6 +364,13 @@ def test_menus_hold_commands_and_run_them(nuke: Any, standin: Any, tmp_path: Pat
     assert standin.favourites() == {"VOID": "/results"}
 
 
+def test_a_file_is_opened_with_the_systems_program(nuke: Any, standin: Any) -> None:
+    import nukescripts
+
+    nukescripts.start("file:///a/void.yaml")
+    assert standin.opened() == ["file:///a/void.yaml"]
+
+
 def test_a_panel_is_registered_by_name(nuke: Any) -> None:
     import nukescripts
     from standin.state import S

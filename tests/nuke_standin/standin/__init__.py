@@ -18,6 +18,7 @@ __all__ = [
     "favourites",
     "idle",
     "missing_icons",
+    "opened",
     "press",
     "printed",
     "progress",
@@ -113,6 +114,11 @@ def printed() -> list:
 def missing_icons() -> list:
     """Icons of menus that are nowhere on the plugin path."""
     return [text for kind, text in S.printed if kind == "missing icon"]
+
+
+def opened() -> list:
+    """URLs and files that were opened with the system's program."""
+    return [text for kind, text in S.printed if kind == "start"]
 
 
 def rendered() -> list:

@@ -14,7 +14,7 @@ KNOBS: dict[str, Any] = {
     name: cls
     for module in (knob_choice, knob_numbers, knob_text)
     for name, cls in vars(module).items()
-    if isinstance(cls, type) and issubclass(cls, Knob) and cls is not Knob
+    if isinstance(cls, type) and issubclass(cls, Knob) and name.endswith(("_Knob", "PythonKnob"))
 }
 BY_ID = {cls._USER_ID: cls for cls in KNOBS.values() if "_USER_ID" in vars(cls) and cls._USER_ID is not None}
 BY_ID[1], BY_ID[7], BY_ID[20] = knob_text.EvalString_Knob, knob_numbers.Double_Knob, knob_text.Tab_Knob

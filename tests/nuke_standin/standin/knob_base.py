@@ -198,10 +198,7 @@ class Knob:
         self._restore(before)
         self._change(after)
 
-    def notDefault(self) -> bool:
-        return self._not_default()
-
-    def resetToDefault(self) -> None:
+    def _reset(self) -> None:
         self._change(self._default)
 
     def value(self) -> Any:

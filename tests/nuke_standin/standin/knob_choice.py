@@ -210,6 +210,9 @@ class Format_Knob(Knob):
     def name(self) -> str:
         return Knob.name(self)
 
+    def notDefault(self) -> bool:
+        return self._not_default()
+
     def setValue(self, value: Any) -> bool:
         from . import formats
 
@@ -241,6 +244,9 @@ class MultiView_Knob(Knob):
 
     def value(self) -> str:
         return self._text
+
+    def notDefault(self) -> bool:
+        return self._not_default()
 
     def setValue(self, value: str) -> None:
         self._change(value)

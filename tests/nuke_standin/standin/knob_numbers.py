@@ -237,6 +237,9 @@ class Array_Knob(Knob):
                 parts[i] = Curve(keys) if keys else self._cast(part.at(time))
         return self._change(tuple(parts))
 
+    def notDefault(self) -> bool:
+        return self._not_default()
+
     def arraySize(self) -> int:
         return self._size()
 

@@ -14,8 +14,10 @@ from .state import S
 
 
 @guarded
-class String_Knob(Knob):
-    _USER_ID: Optional[int] = 1
+class Textual(Knob):
+    """What every knob with a text has; not a class of Nuke's."""
+
+    _USER_ID: Optional[int] = None
 
     def _setup(self, *args: Any) -> None:
         if len(args) > 1:
@@ -49,17 +51,22 @@ class String_Knob(Knob):
     def getValue(self, *args: Any) -> str:
         return self._text
 
-    def getText(self, *args: Any) -> str:
-        return self._text
-
     def setValue(self, value: str, view: Any = None) -> bool:
         if not isinstance(value, str):
             raise TypeError(f"{self.Class()} {self._name}: setValue takes a string, not {type(value).__name__}")
         self._change(value)
         return True
 
+
+@guarded
+class String_Knob(Textual):
+    _USER_ID: Optional[int] = 1
+
+    def getText(self, *args: Any) -> str:
+        return str(self._text)
+
     def setText(self, value: str) -> bool:
-        return self.setValue(value)
+        return bool(self.setValue(value))
 
 
 @guarded
@@ -81,8 +88,10 @@ class Multiline_Eval_String_Knob(EvalString_Knob):
     _USER_ID = 43
 
 
-class Password_Knob(String_Knob):
-    _USER_ID = None
+@guarded
+class Password_Knob(Textual):
+    def getText(self) -> str:
+        return str(self._text)
 
 
 def frame_path(text: str, frame: float, view: str) -> str:
@@ -101,7 +110,7 @@ class File_Knob(EvalString_Knob):
     def setValue(self, value: str, view: Any = None) -> bool:
         if isinstance(value, str) and "\\" in value and "[" not in value:
             raise ValueError(f"{self._name}: a path in Nuke has forward slashes: {value!r}")
-        return String_Knob.setValue(self, value, view)
+        return Textual.setValue(self, value, view)
 
     def getValue(self, *args: Any) -> str:
         return tcl.substitute(self._text, self._node)
@@ -183,7 +192,7 @@ class PythonKnob(String_Knob):
 
 
 @guarded
-class Text_Knob(String_Knob):
+class Text_Knob(Textual):
     """A line of text, or a divider."""
 
     _USER_ID = 26

@@ -178,7 +178,7 @@ class Node:
     def resetKnobsToDefault(self) -> None:
         for knob in list(self._knobs.values()):
             if not knob._user and knob._name not in ("name", "xpos", "ypos", "selected"):
-                knob.resetToDefault()
+                knob._reset()
 
     # -- inputs
     def inputs(self) -> int:
