@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import getpass
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Optional
 
@@ -63,14 +63,11 @@ def read(path: Path) -> Pairing:
 
 def write(path: Path, pairing: Pairing) -> None:
     """With mode 0600 from its first byte where it holds a secret. Raises ``SettingsError``, ``DiskFull``."""
-    from ruamel.yaml import YAML
-
-    text = StringIO()
     holds = "It holds a secret key: whoever reads it may use the server." if pairing.shared else "It holds no secret."
-    text.write(f"# Pairing file of a VOID server, for `void nuke install --pair`. {holds}\n")
-    values = {key: value for key, value in dataclasses.asdict(pairing).items() if value is not None}
-    YAML(typ="safe", pure=True).dump(values, text)
-    write_file(path, text.getvalue().encode(), 0o600 if pairing.shared else 0o644)
+    lines = [f"# Pairing file of a VOID server, for `void nuke install --pair`. {holds}"]
+    # Always quoted: keys hold every character that means something in YAML.
+    lines += [f"{key}: {json.dumps(value)}" for key, value in dataclasses.asdict(pairing).items() if value is not None]
+    write_file(path, "".join(line + "\n" for line in lines).encode(), 0o600 if pairing.shared else 0o644)
 
 
 def write_file(path: Path, data: bytes, mode: int) -> None:

@@ -85,7 +85,7 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
 
 FROM_SERVER: Final[Mapping[str, Text]] = {
     "server_unreachable": Text("", "Nothing is lost: VOID goes on by itself when the server is back.", states.OFFLINE),
-    "not_authorised": Text("", "Press 'test' on the Server tab: it shows the line that your TD needs. Nothing was lost."),
+    "not_authorised": Text("", "Press 'test' on the Server tab: it shows the line for your TD. Nothing was lost."),
     "version_mismatch": Text("", ""),
     "bad_frame": Text("", "Then solve again; what was sent already is not sent twice."),
     "bad_mask": Text("", "Then solve again."),

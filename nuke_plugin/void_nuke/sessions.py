@@ -6,11 +6,13 @@ callable; a job that was given up reports nothing more. Must not: import nuke.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Optional
 
+from void_client import pairing
 from void_client.client import Client
 from void_client.errors import VoidError
 from void_client.result_store import Version
@@ -57,6 +59,8 @@ class Line:
         """Raises ``NotAuthorised`` where a key is missing, ``ServerUnreachable`` for an impossible address."""
         with self._lock:
             if self._client is None:
+                if self.settings.server_key:
+                    pairing.own_public_key(self.settings, os.environ)  # an artist's key is made at first use
                 self._client = Client(self.settings, on_state=self._on_state)
             return self._client
 

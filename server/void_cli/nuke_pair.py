@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from void_client import keys, pairing, schema
 from void_client.errors import InputError, SettingsError
 from void_client.pairing import Pairing
@@ -84,7 +85,10 @@ def apply(dest: Path, pair: Pairing, group: Optional[str]) -> list[str]:
         raise SettingsError(f"The settings file {path} cannot be read: {problem}.") from problem
     values = {} if values is None else values
     schema.load(PluginSettings, values, where=f"settings {path}", error=SettingsError)
-    values["endpoint"], values["server_key"] = pair.endpoint, pair.server_key
+    values["endpoint"] = DoubleQuotedScalarString(pair.endpoint)
+    values["server_key"] = DoubleQuotedScalarString(
+        pair.server_key
+    )  # a key holds characters that YAML reads as its own
     said = [f"{path} names the server {pair.endpoint}"]
     if pair.shared:
         values["key_file"], values["shared_key"] = f"{KEYS}/{pair.client_name}.key_secret", True

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from helpers.nuke_wheels import this_pythons_wheels, tiny_wheels
 from helpers.servers import RunningServer
+from void_cli import nuke_pair
 from void_cli.main import main
 from void_cli.nuke_targets import Target
 from void_client import keys, pairing, vendor
 from void_client.errors import NotAuthorised, SettingsError
+from void_client.pairing import Pairing
 from void_client.settings import load_client_settings
 from void_client.studio import client_settings, load_plugin_settings
 from void_nuke import server_test
@@ -110,6 +112,17 @@ def test_a_shared_key_is_allowed_on_the_server_and_its_groups_at_the_plugin(tmp_
     connection = client_settings(settings_of(dest), os.environ)
     assert keys.read_pair(Path(connection.key_file or ""), shared=connection.shared_key).public == public
     assert pairing.read(file).client_secret not in (dest / "studio.yaml").read_text()
+
+
+@pytest.mark.parametrize("character", "0a.-:+=^!/*?&<>()[]{}@%$#")
+def test_a_key_may_hold_any_character_anywhere(tmp_path, dest, character):
+    """Z85's characters; many of them are YAML's, too."""
+    for key in (character + "k" * 39, "k" * 39 + character, ("k" + character) * 20, character * 40):
+        made = Pairing("tcp://void01:7411", key, 1, "studio", key, key)
+        pairing.write(tmp_path / "p.yaml", made)
+        assert pairing.read(tmp_path / "p.yaml") == made
+        nuke_pair.apply(dest, made, None)
+        assert settings_of(dest).server_key == key
 
 
 def test_pairing_again_gives_the_same_key(tmp_path, data):
@@ -344,6 +357,10 @@ def test_the_artists_way_in_with_a_real_server(dest, capsys, tmp_path):
         assert f"{server.endpoint} answers" in server_test.ask(connection)
         code, found = checked(capsys, dest)
         assert (code, found["server"]["level"], found["key"]["level"]) == (0, "ok", "ok")
+        record = dest / "void-nuke-0.1.0" / "install.json"
+        record.write_text(json.dumps({**json.loads(record.read_text()), "protocol": 0}))  # an older plugin
+        code, found = checked(capsys, dest)
+        assert (code, found["server"]["level"], found["server"]["do"]) == (2, "fault", "Update the plugin.")
 
         assert use_pair(tmp_path, dest, pair(tmp_path, server.data, *at, "--shared", "studio")) == 0
         shared = client_settings(settings_of(dest), os.environ)

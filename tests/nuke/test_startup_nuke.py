@@ -148,6 +148,12 @@ def test_the_results_folder_becomes_a_favourite(installed, tmp_path):
     assert said["favourites"] == {"VOID results": str(tmp_path)}
 
 
+def test_the_studios_results_folder_does_with_the_first_node(installed, tmp_path):
+    (tmp_path / "nuke.yaml").write_text(f"results: {tmp_path}\n")
+    code = 'nuke.createNode("VOID"); said["favourites"] = dict(standin.favourites())'
+    assert start(installed, code=code, VOID_CONFIG_DIR=str(tmp_path))["favourites"] == {"VOID results": str(tmp_path)}
+
+
 def test_settings_and_help_tell_where_things_are(installed, tmp_path):
     (tmp_path / "nuke.yaml").write_text("results: /show/void\n")
     code = 'for name in ("Settings in use", "Help"):\n    nuke.menu("Nuke").findItem("VOID/" + name).invoke()'
