@@ -1,0 +1,219 @@
+"""Several nodes, cancelling in every state, servers that die, and Nukes that are closed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from small_shots import Server, wait_until
+from void_client.client import Client
+from void_client.result_store import NodeStore
+from void_nuke import ordering, states
+from void_nuke.node import VoidNode
+
+
+@contextmanager
+def held(server: Server) -> Iterator[None]:
+    """The server's worker does nothing meanwhile."""
+    with Client(server.settings) as client:
+        pid = int(wait_until(lambda: client.health()["workers"][0].get("pid"), "a worker"))
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def store_of(node: Any) -> NodeStore:
+    return ordering.store_of(VoidNode(node))
+
+
+def job_state(server: Server, job_id: str) -> str:
+    with Client(server.settings) as client:
+        return client.status(job_id)[0].state
+
+
+def test_two_nodes_at_once_each_get_their_own(artist, plate, no_swallowed):
+    read = artist.read(plate)
+    first, second = artist.void(read), artist.void(read)
+    for node, seed in ((first, 1), (second, 2)):
+        node["review"].setValue(False)
+        node["seed"].setValue(seed)
+        artist.click(node, 1003 + seed)
+        artist.press(node, "solve")
+    assert len([bar for bar in artist.standin.progress() if bar.open]) == 2
+    artist.wait(first, "ready")
+    artist.wait(second, "ready")
+    assert first["result_file"].value() != second["result_file"].value()
+    assert first["void_uuid"].value() in first["result_file"].value()
+    assert not [bar for bar in artist.standin.progress() if bar.open]
+    assert artist.said() == []
+
+
+def test_a_queued_job_says_how_many_are_before_it_and_is_cancelled(artist, server, plate, no_swallowed):
+    read = artist.read(plate)
+    nodes = [artist.void(read) for _ in range(3)]
+    with held(server):
+        for seed, node in enumerate(nodes, 11):
+            node["seed"].setValue(seed)
+            artist.click(node, 1003)
+            artist.press(node, "solve")
+            artist.wait(node, "queued", "reasoning")
+        last = nodes[-1]
+        artist.standin.pump(lambda: "before it" in last["status"].value())
+        assert last["status"].value() == "queued: 1 job before it"
+        job = last["job_id"].value()
+        artist.press(last, "cancel")
+        assert last["status"].value().startswith("cancelled. You cancelled the job. Solve again when you like")
+        wait_until(lambda: job_state(server, job) == "cancelled", "the server to hear of it")
+    artist.wait(nodes[0], "masks ready")
+    assert artist.said() == []
+
+
+def test_cancelling_a_review_gives_the_output_back(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["output"].setValue("generated")
+    artist.click(node)
+    artist.solve(node, "masks ready")
+    assert node["output"].value() == "quadmask"
+    job = node["job_id"].value()
+    artist.press(node, "cancel")
+    assert VoidNode(node).state.name == states.CANCELLED
+    assert node["output"].value() == "generated"
+    assert node["mask_file"].value() == ""
+    wait_until(lambda: job_state(server, job) == "cancelled", "the server to hear of it")
+    assert store_of(node).pending() == ()
+
+
+def test_the_progress_bar_cancels_too(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(13)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        job = node["job_id"].value()
+        assert artist.standin.cancel_progress("VOID1") == 1
+        artist.wait(node, "cancelled")
+        wait_until(lambda: job_state(server, job) in ("cancelled", "running"), "the server to hear of it")
+    wait_until(lambda: job_state(server, job) == "cancelled", "the server to hear of it")
+
+
+def test_solving_twice_is_told_and_solving_anew_replaces(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(14)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        first = node["job_id"].value()
+        artist.press(node, "solve")
+        assert "still under way" in artist.said()[-1]
+        node["seed"].setValue(15)
+        artist.press(node, "solve")
+        artist.standin.pump(lambda: node["job_id"].value() != first)
+    artist.wait(node, "masks ready")
+    assert job_state(server, first) == "cancelled"
+    assert store_of(node).pending()[-1].job_id == node["job_id"].value()
+
+
+def test_a_job_cancelled_elsewhere_says_so(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(16)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        with Client(server.settings) as client:
+            client.cancel(node["job_id"].value())
+    status = artist.wait(node, "cancelled")
+    assert "cancelled elsewhere: in the queue, on the command line, or by your TD." in status
+    assert artist.said() == [], "nobody clicked: no dialog"
+
+
+def test_a_deleted_node_loses_no_result(artist, server, plate, no_swallowed):
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(17)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        nuke.delete(node)
+    nuke.undo()
+    node = nuke.toNode("VOID1")
+    artist.press(node, "reload")
+    assert artist.wait(node, "ready").startswith("ready v001")
+
+
+def test_a_server_that_dies_in_the_middle(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(18)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        server.kill()
+    try:
+        status = artist.wait(node, "server offline")
+        assert "Nothing is lost: VOID goes on by itself when the server is back." in status
+    finally:
+        server.start()
+    assert artist.wait(node, "ready").startswith("ready v001")
+    assert artist.said() == []
+
+
+@pytest.mark.parametrize("saved_as", ["", "sh010_comp_v002.nk"])
+def test_a_nuke_that_was_closed_finds_its_job_again(artist, server, plate, saved_as, no_swallowed):
+    """Closed while the server works: the script is opened again, and the result comes. Also under another name."""
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(19 + len(saved_as))
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        script = artist.script(saved_as) if saved_as else artist.project / "sh010_comp_v001.nk"
+        nuke.scriptSave()
+        nuke.scriptClear()
+        nuke.scriptOpen(script.as_posix())
+        node = nuke.toNode("VOID1")
+        assert VoidNode(node).state.under_way
+    assert artist.wait(node, "ready").startswith("ready v001")
+    assert store_of(node).pending() == ()
+
+
+def test_a_review_survives_closing_nuke(artist, plate, no_swallowed):
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(40)
+    artist.click(node)
+    artist.solve(node, "masks ready")
+    nuke.scriptSave()
+    nuke.scriptClear()
+    nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
+    node = nuke.toNode("VOID1")
+    artist.wait(node, "masks ready")
+    node.showControlPanel()
+    artist.press(node, "approve")
+    artist.wait(node, "ready")
+    assert node["output"].value() == "composite"
+
+
+def test_a_script_from_elsewhere_has_nothing_to_wait_for(artist, plate, no_swallowed):
+    """A state that was saved in the middle, and no record of the job: the node says what to do."""
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    VoidNode(node).show(states.State(states.GENERATING, step=3, of=9, job_id="gone"))
+    nuke.scriptSave()
+    nuke.scriptClear()
+    nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
+    status = nuke.toNode("VOID1")["status"].value()
+    assert status == "not solved. The job that this node waited for is not on record any more. Solve again."
