@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Optional
 
-from . import events, exr_io, graph, layers, render, tcl, views
+from . import events, exr_io, graph, layers, reading, render, tcl, views
 from .errors import StandinError
 from .group import walk
 from .image import union
@@ -163,9 +163,9 @@ def _write_frame(node: Any, frame: float, view: str) -> None:
             f"{node.fullName()}: the stand-in writes EXR only; file_type is {knobs['file_type']._choice()!r}"
         )
     if not knobs["raw"]._number():
-        render._linear_only(node)
+        reading.linear_only(node)
     with tcl.at(node, frame, view):
-        key = "proxy" if render.proxy_scale() != 1 and knobs["proxy"]._text else "file"
+        key = "proxy" if reading.proxy_scale() != 1 and knobs["proxy"]._text else "file"
         path = knobs[key]._resolved(frame, view)
         if not path:
             raise RuntimeError(f"{node.fullName()}: no file name specified")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
+RGB = ("rgba.red", "rgba.green", "rgba.blue")
+RGBA = (*RGB, "rgba.alpha")
+
 
 @dataclass
 class Image:

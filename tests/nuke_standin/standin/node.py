@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
-from . import events, facts, tcl
+from . import events, facts
 from .errors import StandinError
 from .guard import guarded
-from .knob_base import DO_NOT_WRITE, Knob
+from .knob_base import Knob
 from .state import S
 
 EXPRESSIONS, INPUTS, HIDDEN_INPUTS, LINKINPUTS = 1, 2, 4, 8
@@ -401,13 +401,3 @@ class Node:
         if name.startswith("__"):
             raise AttributeError(name)
         raise AttributeError(f"'Node' object has no attribute '{name}'")
-
-
-def writable(knob: Any) -> bool:
-    """Whether a script holds this knob's value."""
-    return not knob._flags & DO_NOT_WRITE and not isinstance(knob, (facts.KNOBS["Tab_Knob"],))
-
-
-def tcl_context(node: Any) -> Any:
-    """A context manager: Tcl seen from this node."""
-    return tcl.at(node)

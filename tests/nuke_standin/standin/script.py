@@ -7,7 +7,7 @@ from typing import Any, Optional
 from . import create, facts, layers, tcl, views
 from .curve import number
 from .errors import StandinError
-from .knob_base import FLAGS, STARTLINE, WRITTEN
+from .knob_base import DO_NOT_WRITE, FLAGS, STARTLINE, WRITTEN
 from .knob_choice import Enumeration_Knob, Link_Knob
 from .knob_numbers import Array_Knob
 from .knob_text import PyScript_Knob, Tab_Knob, Text_Knob
@@ -242,9 +242,12 @@ def knob_lines(node: Any, everything: bool = False, users: bool = True) -> list:
 
 def _is_written(knob: Any, everything: bool) -> bool:
     from .knob_base import ALWAYS_SAVE
-    from .node import writable
 
-    if not writable(knob) or (knob._name == "name" and knob._node is S.root and not knob._text):
+    if (
+        knob._flags & DO_NOT_WRITE
+        or isinstance(knob, Tab_Knob)
+        or (knob._name == "name" and knob._node is S.root and not knob._text)
+    ):
         return False
     return everything or bool(knob._flags & ALWAYS_SAVE) or knob._not_default()
 
