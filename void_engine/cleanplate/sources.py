@@ -28,6 +28,7 @@ RING = 12  # proxy pixels of kept plate around the hole that are looked at
 _MOST = 6  # sources for one frame
 _LIVE = 3  # frames that lend their detail to one frame, before a standing camera
 _STEADY = 4.0  # how much more the last frame's distance in time counts there
+_ECHO, _AT_ONCE = 2, 0.1  # frames so near show the same grain at once, or nearly: how much less they count
 _MEASURED = 14  # candidates of a frame whose motion is measured directly
 _WITNESSES = 8
 _WORTH = 0.1  # a pixel's quality under which PatchMatch is the better guess
@@ -147,6 +148,7 @@ def plan_standing(
             other: np.count_nonzero(seen & left)
             * _nearness(position, other)
             * (_STEADY if other - position in before else 1.0)
+            * (_AT_ONCE if abs(other - position) <= _ECHO else 1.0)
             for other, seen in shown.items()
             if other not in chosen
         }
