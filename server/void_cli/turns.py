@@ -28,7 +28,8 @@ def work_folder(chosen: Path | None, out: Path) -> Iterator[Path]:
     """The private server's data. Without a choice it lives in the user's cache until the render has succeeded:
     what was done before a kill or a failure is then found again by the next try of the same output folder."""
     if chosen is not None:
-        yield chosen
+        with turn(chosen / "render"):
+            yield chosen
         return
     folder = _kept_for(out)
     with turn(folder):
@@ -47,7 +48,10 @@ def _kept_for(out: Path) -> Path:
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Wait for another render of this machine that works in ``folder``. Raises ``Busy`` where it takes long."""
+    """Wait for another of this machine that works in ``folder``, which need not be there: the lock lies beside it.
+
+    Raises ``Busy`` where it takes long.
+    """
     import fcntl
 
     folder.parent.mkdir(parents=True, exist_ok=True)
