@@ -32,7 +32,7 @@ from void_engine.masking import work_out
 from void_engine.overriding import Overrides, override_supplied, physical_name, png_name, read_png
 from void_engine.plates.clip import FileClip
 from void_engine.restoring import Plate, clean_frames, detailed, restore
-from void_engine.stages import Context, Observer, StageCache, StageResult
+from void_engine.stages import Context, Observer, Shared, StageCache, StageResult
 from void_engine.working import working_space_of
 
 __all__ = ["Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "make_engines", "prepare_process", "run_job"]
@@ -45,11 +45,13 @@ _VERSIONS = {"ingest": 2, "quadmask": 1, "restore": 2}  # raised whenever a stag
 
 @dataclass(frozen=True)
 class Folders:
-    """``stages``: the cache, shared by all jobs. ``result``: this job's own. ``reserve_bytes`` stay free on disk."""
+    """``stages``: the cache, shared by all jobs. ``result``: this job's own. ``reserve_bytes`` stay free on disk.
+    ``shared``: the stages of the farm's other machines."""
 
     stages: Path
     result: Path
     reserve_bytes: int = 0
+    shared: Shared | None = None
 
 
 def prepare_process() -> None:
@@ -73,7 +75,7 @@ def run_job(
     engine = _engine(spec.engine.name, engines)
     options = engine.check_options(spec.engine.options)
     identity = engine.identity(options) if not spec.stop else {}
-    cache = StageCache(folders.stages, observer, folders.reserve_bytes)
+    cache = StageCache(folders.stages, observer, folders.reserve_bytes, folders.shared)
     with _without_store_paths():
         space = working_space_of(spec.plate, locate, host.ocio, folders.stages / "ocio")
         clip = _clip(spec, locate, space)

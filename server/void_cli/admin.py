@@ -116,7 +116,9 @@ def _gc(options: argparse.Namespace, output: Output) -> int:
         with open_client(options) as client:
             freed = client.collect(options.dry_run)
     verb = "would go" if options.dry_run else "gone"
-    parts = ", ".join(f"{name} {freed.get(name, 0) / 1e6:.1f} MB" for name in ("store", "uploads", "stages", "results"))
+    parts = ", ".join(
+        f"{name} {freed.get(name, 0) / 1e6:.1f} MB" for name in ("store", "uploads", "stages", "results", "shared")
+    )
     output.say(f"{verb}: {parts}; {freed.get('jobs', 0)} old jobs", dry_run=options.dry_run, freed=freed)
     return 0
 

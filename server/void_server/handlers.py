@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from void_client import __version__, wire
 from void_client import messages as m
 from void_client.errors import Busy, Unsupported, VersionMismatch, from_wire
 
+from . import shared_cache
 from .access import AllowList
 from .housekeeping import enforce
 from .journal import Journal
@@ -26,6 +28,7 @@ from .scheduler import Scheduler
 from .settings import ServerSettings
 from .store import FrameStore
 
+_SHARED_PAUSE_S = 600.0
 Reply = m.Message | tuple[m.Message, bytes]
 
 
@@ -50,6 +53,7 @@ class Office:
     executor: Executor
     allow_list: AllowList
     started: float = field(default_factory=time.time)
+    shared_at: float = 0.0  # when the farm's cache may be cleaned up again
     bytes_received: int = 0  # since the last flush: a durable write per chunk would halve the transport
 
     def handle(self, envelope: m.Envelope, client: str) -> Reply | Later:
@@ -170,6 +174,7 @@ class Office:
                         "pid": w.pid,
                         "job": w.job_id or "",
                         "engines": w.engines,
+                        "unable": w.unable,
                         "signing": w.signing,
                     }
                     for w in self.scheduler.workers
@@ -202,13 +207,22 @@ class Office:
                 shutil.rmtree(s.root / "results" / job_id, ignore_errors=True)
             stages = enforce(s.root / "stages", s.stages_max_bytes, dry_run=dry_run) if idle else 0
             results = enforce(s.root / "results", s.results_max_bytes, live, dry_run=dry_run)
-            return {"store": store, "uploads": uploads, "stages": stages, "results": results, "jobs": len(forgotten)}
+            gone = {"store": store, "uploads": uploads, "stages": stages, "results": results, "jobs": len(forgotten)}
+            return {**gone, "shared": self._collect_shared(dry_run)}
 
         def then(finished: Future[Any]) -> Reply:
             self.scheduler.held = False
             return m.Report(finished.result())
 
         return Later(self.executor.submit(work), then)
+
+    def _collect_shared(self, dry_run: bool) -> int:
+        """The farm's cache, where this server keeps it within its budget: not after each job, it may be large."""
+        s, now = self.settings, time.monotonic()
+        if not (s.shared_cache and s.shared_cache_max_bytes) or (now < self.shared_at and not dry_run):
+            return 0
+        self.shared_at = now + _SHARED_PAUSE_S
+        return shared_cache.collect(Path(s.shared_cache), s.shared_cache_max_bytes, dry_run=dry_run)
 
 
 _HANDLERS: dict[type[m.Message], Callable[[Office, Any], Reply | Later]] = {

@@ -21,6 +21,8 @@ from .supervisor import Worker
 
 log = logging.getLogger(__name__)
 
+_COUNTED = ("shared_published", "shared_bad")  # what a worker may count besides its stages
+
 
 class Scheduler:
     def __init__(self, journal: Journal, workers: list[Worker], settings: ServerSettings) -> None:
@@ -137,6 +139,8 @@ class Scheduler:
             values = {name: message[name] for name in ("stage", "step", "of", "note")}
             self._journal.add_event(job_id, "progress", values)
             self.changed.add(job_id)
+        elif kind == "count" and message["name"] in _COUNTED:
+            self._journal.count_up(message["name"])
         elif kind == "review":
             self._journal.set_review(job_id, message["data"])
             self.changed.add(job_id)

@@ -18,6 +18,7 @@ from typing import Any
 import zmq
 from void_client.errors import SettingsError
 from void_client.keys import KeyPair, allow, make_pair
+from void_client.provenance import read_keys
 from void_client.settings import CONNECTION_FILE
 
 from .access import ZAP_DOMAIN, AllowList, start_authenticator
@@ -52,6 +53,8 @@ def serve(settings: ServerSettings, on_ready: Callable[[str, str, Router], None]
     ``on_ready(endpoint, public key, router)`` is called once clients may connect. Raises ``SettingsError`` where
     the folder is in use, the address is taken or the journal cannot be read.
     """
+    if settings.shared_cache_keys:
+        read_keys(settings.shared_cache_keys)  # a list that cannot be read is told now, not in a worker's log
     settings.root.mkdir(parents=True, exist_ok=True)
     with _lock(settings.root), contextlib.ExitStack() as closing:
         keys = make_keys(settings.root)

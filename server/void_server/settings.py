@@ -12,7 +12,8 @@ _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
 _ENGINES = ("models", "memory", "device_memory_gb", "attention", "compile_blocks")
 _REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house", "ocio")
 _SIGNING = ("signing_key", "c2pa_cert", "c2pa_key")
-HOST_KEYS = (*_ENGINES, *_REASONERS, *_SIGNING)  # how a machine runs engines and reasoners and signs, for any server
+_SHARED = ("shared_cache", "shared_cache_keys")
+HOST_KEYS = (*_ENGINES, *_REASONERS, *_SIGNING, *_SHARED)  # how a machine runs engines and reasoners and signs, for any server
 _DEVICE = re.compile(r"\A(cpu(:\d+)?|cuda:\d+)\Z")
 
 
@@ -37,6 +38,9 @@ class ServerSettings:
     signing_key: the file of the secret key that signs results, made where it lacks; keys/signing.pem of the
     data folder where empty. c2pa_cert, c2pa_key: the studio's certificate chain (PEM, its own first) and its secret
     key for the content credentials of stills and movies; self-made where empty. Nothing turns signing off.
+    shared_cache: a folder on storage that the farm's servers share; stages are looked up and published there.
+    shared_cache_keys: a file of public signing keys (or one key) whose stages are used; everybody's where empty.
+    shared_cache_max_bytes: this server keeps the folder within so much; 0 leaves it to another. docs/farm.md.
     """
 
     data: str = ""
@@ -58,6 +62,9 @@ class ServerSettings:
     signing_key: str = ""
     c2pa_cert: str = ""
     c2pa_key: str = ""
+    shared_cache: str = ""
+    shared_cache_keys: str = ""
+    shared_cache_max_bytes: int = 0
     max_queued: int = 1000
     max_frames: int = 20_000
     max_frame_bytes: int = 4 * GB
@@ -92,6 +99,10 @@ class ServerSettings:
                 raise ValueError(f"{key} must be above 0")
         if bool(self.c2pa_cert) != bool(self.c2pa_key):
             raise ValueError("c2pa_cert and c2pa_key belong together: one of them is empty")
+        if self.shared_cache and not Path(self.shared_cache).is_absolute():
+            raise ValueError(f"shared_cache {self.shared_cache!r} is not an absolute path")
+        if self.shared_cache_max_bytes < 0:
+            raise ValueError("shared_cache_max_bytes is below 0")
         for root in self.share_roots:
             if not Path(root).is_absolute():
                 raise ValueError(f"the share root {root!r} is not an absolute path")

@@ -37,6 +37,7 @@ class Worker:
     state: str = "down"
     job_id: str | None = None
     engines: dict[str, str] = field(default_factory=dict)
+    unable: dict[str, str] = field(default_factory=dict)  # engine → what keeps it from working
     reasoners: dict[str, str] = field(default_factory=dict)  # name → what keeps it from working, or ""
     signing: dict[str, str] = field(default_factory=dict)  # key, or the reason why its results are not signed
     memory: int = 0  # of the device, in bytes; 0 where nobody knows
@@ -116,6 +117,7 @@ class Worker:
         for message in found:
             if message["kind"] == "ready":
                 self.state, self.engines = "ready", dict(message["engines"])
+                self.unable = dict(message["unable"])
                 self.reasoners, self.signing = dict(message["reasoners"]), dict(message["signing"])
                 log.info("worker %s: ready", self.device)
         return [message for message in found if message["kind"] not in ("ready", "alive")]

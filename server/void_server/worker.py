@@ -22,13 +22,16 @@ from void_client import wire
 from void_client.errors import Cancelled, JobFailed, VoidError
 from void_client.job import JobSpec
 from void_client.manifest import MANIFEST, ResultFile, ResultFrame, ResultManifest
+from void_client.provenance import read_keys
 
+from void_engine.ability import unable
 from void_engine.masking import check_reasoners
 from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare_process, run_job
 
 from .link import Link, LinkClosed
 from .logs import log_to_file
 from .settings import GB
+from .shared_cache import SharedCache
 from .signing import Notary, check, key_path
 from .store import frame_path
 
@@ -63,8 +66,11 @@ class Observer:
 
 
 class Process:
-    def __init__(self, link: Link, data: Path, host: Host, reserve_bytes: int, notary: Notary) -> None:
+    def __init__(
+        self, link: Link, data: Path, host: Host, reserve_bytes: int, notary: Notary, shared: SharedCache | None = None
+    ) -> None:
         self._link = link
+        self._shared = shared
         self._data = data
         self._host = host
         self._engines = make_engines(host)
@@ -82,6 +88,7 @@ class Process:
         self._link.send(
             "ready",
             engines={name: engine.version for name, engine in self._engines.items()},
+            unable=unable(self._host),
             reasoners=check_reasoners(self._host),
             signing=check(self._notary.key),
         )
@@ -128,7 +135,9 @@ class Process:
         result = self._data / "results" / job_id
         # The mark of a finished result goes first and comes last.
         (result / MANIFEST).unlink(missing_ok=True)
-        folders = Folders(self._data / "stages", result, self._reserve_bytes)
+        if self._shared is not None:
+            self._shared.count = lambda name: self._link.send("count", job_id=job_id, name=name)
+        folders = Folders(self._data / "stages", result, self._reserve_bytes, self._shared)
         store = self._data / "store"
         delivered = run_job(
             dataclasses.replace(spec, stop=stop),
@@ -185,6 +194,19 @@ def _drop_others(result: Path, manifest: ResultManifest) -> None:
             path.unlink()
 
 
+def _shared_cache(options: dict[str, Any], key: Path, reserve_bytes: int) -> SharedCache | None:
+    """Without keys that can be read nothing of others is used: a list of pins must not be lost by a typing error."""
+    if not options.get("shared_cache"):
+        return None
+    named = options.get("shared_cache_keys", "")
+    try:
+        keys = read_keys(named) if named else {}
+    except VoidError as problem:
+        log.error("the shared cache is not used: %s", problem)
+        return None
+    return SharedCache(Path(options["shared_cache"]), key, keys, reserve_bytes=reserve_bytes)
+
+
 def main() -> None:
     fd, text = sys.argv[1:]
     options = json.loads(text)
@@ -209,7 +231,9 @@ def main() -> None:
     )
     key = key_path(data, options.get("signing_key", ""))
     notary = Notary(key, options.get("c2pa_cert", ""), options.get("c2pa_key", ""))
-    Process(Link(socket.socket(fileno=int(fd))), data, host, int(options["reserve_bytes"]), notary).run()
+    reserve = int(options["reserve_bytes"])
+    shared = _shared_cache(options, key, reserve)
+    Process(Link(socket.socket(fileno=int(fd))), data, host, reserve, notary, shared).run()
 
 
 if __name__ == "__main__":
