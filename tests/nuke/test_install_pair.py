@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import sys
 from pathlib import Path
 
 import pytest
-from helpers.nuke_wheels import this_pythons_wheels, tiny_wheels
+from helpers.nuke_wheels import this_pythons_wheels
 from helpers.servers import RunningServer
 from void_cli import nuke_pair
 from void_cli.main import main
@@ -41,14 +42,22 @@ def data(tmp_path) -> Path:
     return tmp_path / "server"
 
 
-@pytest.fixture
-def dest(tmp_path) -> Path:
-    """An installation with the packages that this Python runs with."""
-    wheels = tmp_path / "wheels"
-    pins = this_pythons_wheels(wheels, HERE)
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with wheels and an installation, with the packages that this Python runs with. Read only."""
+    folder = tmp_path_factory.mktemp("installed")
+    pins = this_pythons_wheels(folder / "wheels", HERE)
     chosen = ["--python", HERE.python, "--platform", HERE.platform]
-    offline = ["--wheels", str(wheels), "--pins", str(pins), *chosen]
-    assert main(["nuke", "install", *offline, "--dest", str(tmp_path / "dest"), "--json"]) == 0
+    offline = ["--wheels", str(folder / "wheels"), "--pins", str(pins), *chosen]
+    assert main(["nuke", "install", *offline, "--dest", str(folder / "dest"), "--json"]) == 0
+    return folder
+
+
+@pytest.fixture
+def dest(installed: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    shutil.copytree(installed / "dest", tmp_path / "dest")
+    (tmp_path / "wheels").symlink_to(installed / "wheels")
     return tmp_path / "dest"
 
 
@@ -60,8 +69,6 @@ def pair(tmp_path: Path, data: Path, *more: str) -> Path:
 def use_pair(tmp_path: Path, dest: Path, file: Path, *more: str) -> int:
     """Install again, with the pairing file."""
     wheels = tmp_path / "wheels"
-    if not wheels.is_dir():
-        tiny_wheels(wheels)
     chosen = ["--python", HERE.python, "--platform", HERE.platform]
     offline = ["--wheels", str(wheels), "--pins", str(wheels / "pins.json"), *chosen]
     return main(["nuke", "install", *offline, "--dest", str(dest), "--pair", str(file), *more])
@@ -114,15 +121,18 @@ def test_a_shared_key_is_allowed_on_the_server_and_its_groups_at_the_plugin(tmp_
     assert pairing.read(file).client_secret not in (dest / "studio.yaml").read_text()
 
 
-@pytest.mark.parametrize("character", "0a.-:+=^!/*?&<>()[]{}@%$#")
-def test_a_key_may_hold_any_character_anywhere(tmp_path, dest, character):
+def test_a_key_may_hold_any_character_anywhere(tmp_path):
     """Z85's characters; many of them are YAML's, too."""
-    for key in (character + "k" * 39, "k" * 39 + character, ("k" + character) * 20, character * 40):
-        made = Pairing("tcp://void01:7411", key, 1, "studio", key, key)
-        pairing.write(tmp_path / "p.yaml", made)
-        assert pairing.read(tmp_path / "p.yaml") == made
-        nuke_pair.apply(dest, made, None)
-        assert settings_of(dest).server_key == key
+    (tmp_path / "void-nuke-0.1.0").mkdir()
+    (tmp_path / "void-nuke-0.1.0" / "init.py").write_text("")
+    for character in "0a.-:+=^!/*?&<>()[]{}@%$#":
+        for key in (character + "k" * 39, "k" * 39 + character, ("k" + character) * 20, character * 40):
+            made = Pairing("tcp://void01:7411", key, 1, "studio", key, key)
+            pairing.write(tmp_path / "p.yaml", made)
+            assert pairing.read(tmp_path / "p.yaml") == made
+            nuke_pair.apply(tmp_path, made, None)
+            (tmp_path / "void-nuke-0.1.0" / "studio.yaml").write_bytes((tmp_path / "studio.yaml").read_bytes())
+            assert settings_of(tmp_path).server_key == key
 
 
 def test_pairing_again_gives_the_same_key(tmp_path, data):
