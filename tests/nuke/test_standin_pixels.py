@@ -112,6 +112,17 @@ def test_metadata_is_dropped_as_asked(nuke: Any, tmp_path: Path) -> None:
     assert "owner" not in head
 
 
+def test_the_time_code_is_part_of_the_default_metadata(nuke: Any, tmp_path: Path) -> None:
+    code = OpenEXR.TimeCode(1, 2, 3, 4, *[0] * 14)
+    source = nuke.nodes.Read(file=plate(tmp_path, timeCode=code, owner="me"), first=1001, last=1003)
+    assert source.metadata("input/timecode", 1001) == "01:02:03:04"
+    _, head = write(nuke, source, f"{tmp_path}/b.%04d.exr")
+    assert (head["timeCode"].hours, head["timeCode"].frame) == (1, 4)
+    assert "owner" not in head
+    _, head = write(nuke, source, f"{tmp_path}/c.%04d.exr", metadata="all metadata")
+    assert head["nuke/input/filename"].endswith("bg.1001.exr")
+
+
 def test_a_missing_frame_does_what_on_error_says(read: Any, nuke: Any, tmp_path: Path) -> None:
     os.unlink(tmp_path / "bg.1002.exr")
     nuke.frame(1002)
@@ -264,6 +275,10 @@ def test_views_choose_files(nuke: Any, tmp_path: Path) -> None:
     nuke.execute(out, 1, 1, 1, ["right"])
     one = nuke.nodes.OneView(inputs=[source], view="right")
     assert pixels(one).planes["rgba.red"][0, 0] == 5
+    joined = nuke.nodes.JoinViews(inputs=[nuke.nodes.OneView(inputs=[source], view=v) for v in ("right", "left")])
+    from standin import render
+
+    assert [render.image(joined, 1, v).planes["rgba.red"][0, 0] for v in ("left", "right")] == [5, 4]
     with pytest.raises(RuntimeError, match='no view is named "middle"'):
         nuke.execute(out, 1, 1, 1, ["middle"])
 

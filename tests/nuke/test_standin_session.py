@@ -294,6 +294,19 @@ def test_an_input_loses_the_trailing_empty_ones(nuke: Any) -> None:
     assert not nuke.nodes.Blur().setInput(7, constant)
 
 
+def test_the_roots_frame_is_nukes_frame(nuke: Any) -> None:
+    nuke.root()["frame"].setValue(1005)
+    assert nuke.frame() == 1005
+    nuke.frame(1003)
+    assert nuke.root()["frame"].value() == 1003
+
+
+def test_a_knobs_default_can_be_set_for_a_class(nuke: Any) -> None:
+    nuke.knobDefault("Blur.size", "7")
+    assert nuke.createNode("Blur")["size"].value() == [7, 7]
+    assert nuke.knobDefault("Blur.size") == "7"
+
+
 def test_a_frame_knob_is_animated_by_keys(nuke: Any) -> None:
     node = nuke.createNode("NoOp")
     node.addKnob(nuke.XY_Knob("point"))

@@ -197,14 +197,14 @@ def _written_window(picture: Any) -> tuple:
 
 
 def _metadata(node: Any, frame: float, view: str) -> dict:
+    """What the knob `metadata` lets through. Time code and frame rate belong to the default."""
     kind = node._knobs["metadata"]._choice()
     found = render.metadata(node._inputs_get(0), frame, view)
-    if kind == "no metadata":
-        return {}
-    if kind == "all metadata":
-        return found
-    if kind == "all metadata except input/*":
-        return {k: v for k, v in found.items() if not k.startswith("input/")}
-    if kind == "default metadata and exr/*":
-        return {k: v for k, v in found.items() if k.startswith("exr/")}
-    return {}
+    default = {k: found[k] for k in ("input/timecode", "input/frame_rate") if k in found}
+    return {
+        "no metadata": {},
+        "default metadata": default,
+        "default metadata and exr/*": {**default, **{k: v for k, v in found.items() if k.startswith("exr/")}},
+        "all metadata except input/*": {k: v for k, v in found.items() if not k.startswith("input/")},
+        "all metadata": found,
+    }[kind]

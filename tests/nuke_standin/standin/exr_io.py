@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from typing import Any
 
@@ -86,8 +85,8 @@ def attributes(head: dict, path: str) -> dict:
         if key in STRUCTURE:
             continue
         if not isinstance(value, (str, int, float)):
-            value = getattr(value, "timeAndFlags", None) or (list(value) if isinstance(value, tuple) else str(value))
-        found[key if key.startswith(("input/", "nuke/")) else f"exr/{key}"] = value
+            value = list(value) if isinstance(value, tuple) else str(value)
+        found[f"exr/{key}"] = value
     status = os.stat(path)
     found.update(
         {
@@ -146,6 +145,20 @@ def read(path: str) -> Image:
     return Image(width, height, aspect, window, planes, attributes(head, path))
 
 
+def _written(metadata: dict) -> dict:
+    """Metadata as attributes: exr/… under its own name, input/… under nuke/input/…; the time code as EXR has it."""
+    import OpenEXR
+
+    found: dict[str, Any] = {}
+    for key, value in metadata.items():
+        name = key[4:] if key.startswith("exr/") else f"nuke/{key}"
+        if isinstance(value, (str, int, float)) and name not in (*STRUCTURE, "timeCode", "framesPerSecond"):
+            found[name] = value
+    if "input/timecode" in metadata:
+        found["timeCode"] = OpenEXR.TimeCode(*map(int, metadata["input/timecode"].split(":")), *[0] * 14)
+    return found
+
+
 def write(path: str, image: Image, channels: list, half: bool, compression: str, metadata: dict) -> None:
     """Write under a temporary name, then rename: as Nuke does."""
     import numpy as np
@@ -172,7 +185,7 @@ def write(path: str, image: Image, channels: list, half: bool, compression: str,
         "displayWindow": (np.array([0, 0], np.int32), np.array([image.width - 1, image.height - 1], np.int32)),
         "dataWindow": (np.array([x0, y0], np.int32), np.array([x1 - 1, y1 - 1], np.int32)),
     }
-    head.update({re.sub(r"^exr/", "", k): v for k, v in metadata.items() if isinstance(v, (str, int, float))})
+    head.update(_written(metadata))
     handle, temporary = tempfile.mkstemp(suffix=".exr", dir=os.path.dirname(path) or ".")
     os.close(handle)
     with OpenEXR.File(head, planes) as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from . import facts
+from . import facts, views
 from .errors import StandinError
 from .guard import guarded
 from .node import Node
@@ -111,6 +111,12 @@ class Root(Group):
             root._knobs[knob._name] = knob
         return root
 
+    def _after_change(self, knob: Any) -> None:
+        if knob._name == "frame":
+            S.frame = int(knob._number())
+        elif knob._name == "views":
+            views.from_root()
+
     def name(self) -> str:
         return self._name or "Root"
 
@@ -156,11 +162,7 @@ class Root(Group):
         return float(self.format()._aspect)
 
     def addView(self, name: str, color: str = "") -> None:
-        from . import views
-
         views.add(name, color)
 
     def deleteView(self, name: str) -> None:
-        from . import views
-
         views.remove(name)

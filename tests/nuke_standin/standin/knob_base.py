@@ -126,8 +126,7 @@ class Knob:
         if not self._flags & NO_UNDO and S.undo is not None:
             S.undo.record(f"{self._name}", lambda: self._change(before))
         if self._node is not None:
-            if self._name == "file_type":
-                self._node._update_dynamic_knobs()
+            self._node._after_change(self)
             events.knob_changed(self._node, self)
         return True
 

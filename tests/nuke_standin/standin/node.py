@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Optional
 
-from . import events, facts
+from . import events, facts, views
 from .errors import StandinError
 from .guard import guarded
 from .knob_base import Knob
@@ -55,11 +55,18 @@ class Node:
         return self._inputs[index] if 0 <= index < len(self._inputs) else None
 
     def _input_limit(self) -> int:
+        if self._class == "JoinViews":
+            return len(views.names())
         return facts.inputs(self._class)[1]
 
     def _alive(self) -> None:
         if self._deleted:
             raise ValueError("A PythonObject is not attached to a node")
+
+    def _after_change(self, knob: Any) -> None:
+        """What Nuke's own code does when a knob has changed, before any callback."""
+        if knob._name == "file_type":
+            self._update_dynamic_knobs()
 
     def _update_dynamic_knobs(self) -> None:
         """The EXR writer's knobs come and go with file_type."""

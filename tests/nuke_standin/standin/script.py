@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, Optional
 
 from . import create, facts, layers, tcl, views
 from .curve import number
 from .errors import StandinError
-from .knob_base import DO_NOT_WRITE, FLAGS, STARTLINE, WRITTEN
+from .knob_base import ALWAYS_SAVE, DO_NOT_WRITE, FLAGS, STARTLINE, WRITTEN
 from .knob_choice import Enumeration_Knob, Link_Knob
 from .knob_numbers import Array_Knob
 from .knob_text import PyScript_Knob, Tab_Knob, Text_Knob
@@ -241,8 +243,6 @@ def knob_lines(node: Any, everything: bool = False, users: bool = True) -> list:
 
 
 def _is_written(knob: Any, everything: bool) -> bool:
-    from .knob_base import ALWAYS_SAVE
-
     if (
         knob._flags & DO_NOT_WRITE
         or isinstance(knob, Tab_Knob)
@@ -252,10 +252,14 @@ def _is_written(knob: Any, everything: bool) -> bool:
     return everything or bool(knob._flags & ALWAYS_SAVE) or knob._not_default()
 
 
-def write_nodes(nodes: list, indent: str = "") -> str:
-    """Nodes with their connections; those to nodes outside become `push 0`."""
+def write_nodes(nodes: list, indent: str = "", count: Optional[Iterator] = None) -> str:
+    """Nodes with their connections; those to nodes outside become `push 0`.
+
+    ``count`` numbers the nodes of a whole script: a Group's inner names must not be those of the nodes around it.
+    """
     ordered = _ordered(nodes)
-    names = {node: f"N{index:08x}" for index, node in enumerate(ordered, 1)}
+    count = itertools.count(1) if count is None else count
+    names = {node: f"N{next(count):08x}" for node in ordered}
     pushed = _pushed(ordered)
     out, top = [], None
     for node in ordered:
@@ -263,7 +267,7 @@ def write_nodes(nodes: list, indent: str = "") -> str:
         if not (len(sources) == 1 and sources[0] is top and top is not None):
             for source in reversed(sources):
                 out.append(f"{indent}push {'$' + names[source] if source is not None else '0'}")
-        out.append(_node_text(node, len(sources), indent))
+        out.append(_node_text(node, len(sources), indent, count))
         if node in pushed:
             out.append(f"{indent}set {names[node]} [stack 0]")
         top = node
@@ -298,7 +302,7 @@ def _pushed(ordered: list) -> set:
     return found
 
 
-def _node_text(node: Any, inputs: int, indent: str) -> str:
+def _node_text(node: Any, inputs: int, indent: str, count: Iterator) -> str:
     usual = 0 if node._class != "Group" and facts.inputs(node._class)[1] == 0 else 1
     lines = [f"{indent}{node._class} {{"]
     if inputs != 1 or usual == 0:
@@ -306,7 +310,7 @@ def _node_text(node: Any, inputs: int, indent: str) -> str:
     lines += [f"{indent} {line}" for line in knob_lines(node)]
     lines.append(f"{indent}}}")
     if node._children is not None:
-        inner = write_nodes(node._children, indent + " ")
+        inner = write_nodes(node._children, indent + " ", count)
         lines += ([inner.rstrip("\n")] if inner else []) + [f"{indent}end_group"]
     return "\n".join(lines)
 
