@@ -97,16 +97,32 @@ def test_knob_changed_comes_with_dummy_knobs_too(nuke: Any) -> None:
     assert seen == ["showPanel", "size", "inputChange", "hidePanel"]
 
 
-def test_before_nuke_17_a_closed_panel_hears_nothing(nuke: Any, standin: Any) -> None:
+@pytest.mark.parametrize(("when", "expected"), [("always", ["size", "inputChange"]), ("open panel", [])])
+def test_a_closed_panel_is_heard_or_not(standin: Any, when: str, expected: list) -> None:
+    """Nuke's documentation says the one up to 16 and the other from 17 on: a plugin must live with both."""
+    import nuke
+
+    standin.reset(knob_changed=when)
     seen = changes(nuke)
     node = nuke.createNode("Blur", inpanel=False)
     node["size"].setValue(3)
-    assert seen == []
-    standin.reset(version=(17, 0, 3))
+    node.setInput(0, nuke.nodes.Constant())
+    assert seen == expected
+
+
+def test_knobs_are_heard_without_a_gui(standin: Any) -> None:
+    import nuke
+
+    standin.reset(gui=False)
     seen = changes(nuke)
-    node = nuke.createNode("Blur", inpanel=False)
-    node["size"].setValue(3)
+    nuke.createNode("Blur")["size"].setValue(3)
     assert seen == ["size"]
+
+
+def test_a_script_that_loads_changes_no_knob(nuke: Any) -> None:
+    seen = changes(nuke)
+    nuke.scriptReadText("Blur {\n inputs 0\n size 4\n}")
+    assert seen == []
 
 
 def test_knob_changed_is_not_called_from_within_itself(nuke: Any) -> None:

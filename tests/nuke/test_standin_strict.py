@@ -48,9 +48,9 @@ IN_THE_GUI = [
 ]
 IN_A_TERMINAL = [
     ("opens_a_menu_in_a_terminal", AttributeError, "addCommand"),
-    ("asks_in_a_terminal", RuntimeError, "needs the GUI"),
-    ("asks_for_a_file_in_a_terminal", RuntimeError, "needs the GUI"),
-    ("adds_a_favourite_in_a_terminal", RuntimeError, "needs the GUI"),
+    ("asks_in_a_terminal", RuntimeError, "Invalid function call in non-gui mode"),
+    ("asks_for_a_file_in_a_terminal", RuntimeError, "Invalid function call in non-gui mode"),
+    ("adds_a_favourite_in_a_terminal", RuntimeError, "Invalid function call in non-gui mode"),
 ]
 IN_INDIE = [
     ("counts_on_many_nodes_in_indie", RuntimeError, "10 nodes"),

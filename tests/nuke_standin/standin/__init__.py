@@ -34,7 +34,7 @@ __all__ = [
 
 
 def reset(**options: Any) -> None:
-    """A Nuke just started: gui=True, indie=False, version=(16, 0, 3), plugin_path=()."""
+    """A Nuke just started: gui=True, indie=False, version=(16, 0, 3), plugin_path=(), knob_changed="always"."""
     from . import app
 
     app.reset(**options)

@@ -14,10 +14,19 @@ from .node import Node
 from .state import S, State
 
 
-def reset(gui: bool = True, indie: bool = False, version: tuple = (16, 0, 3), plugin_path: Any = ()) -> None:
+def reset(
+    gui: bool = True,
+    indie: bool = False,
+    version: tuple = (16, 0, 3),
+    plugin_path: Any = (),
+    knob_changed: str = "always",
+) -> None:
     """A Nuke that was just started, with an empty script. The calling thread is its main thread."""
+    if knob_changed not in ("always", "open panel"):
+        raise ValueError(f"knob_changed is always or open panel, not {knob_changed!r}")
+    fresh = State(gui=gui, indie=indie, version=version, knob_changed=knob_changed, main_thread=threading.get_ident())
     S.__dict__.clear()
-    S.__dict__.update(State(gui=gui, indie=indie, version=version, main_thread=threading.get_ident()).__dict__)
+    S.__dict__.update(fresh.__dict__)
     S.plugin_path = [str(p) for p in plugin_path]
     formats.reset()
     empty_script()
@@ -235,7 +244,7 @@ def idle() -> None:
 def connect_viewer(number: int, node: Any) -> None:
     """`nuke.connectViewer`: a Viewer is made when there is none."""
     if not S.gui:
-        raise RuntimeError("connectViewer needs the GUI")
+        raise RuntimeError("Invalid function call in non-gui mode: nuke.connectViewer")
     viewer = next((c for c in create.here()._children if c._class == "Viewer"), None) or create.make(
         "Viewer", create.here()
     )

@@ -140,8 +140,8 @@ def fire(kind: str, node: Any, knob: Any = None, raises: bool = False) -> None:
 
 
 def knob_changed(node: Any, knob: Any) -> None:
-    """knobChanged: not while it already runs for the node, not while a script loads; before Nuke 17 for open panels."""
-    if S.loading or (S.version[0] < 17 and not (S.gui and node._shown)):
+    """knobChanged: not while it already runs for the node, not while a script loads."""
+    if S.loading or not _heard(node):
         return
     if node._in_knob_changed and not knob._flags & 0x8000000:
         return
@@ -152,9 +152,14 @@ def knob_changed(node: Any, knob: Any) -> None:
         node._in_knob_changed = False
 
 
+def _heard(node: Any) -> bool:
+    """Whether a node's knobs are listened to: always, or, by older documentation, with an open panel."""
+    return S.knob_changed == "always" or (S.gui and bool(node._shown))
+
+
 def dummy_knob_changed(node: Any, name: str) -> None:
     """knobChanged with a dummy knob: showPanel, hidePanel, inputChange."""
-    if S.loading or not S.gui or node._in_knob_changed or (name == "inputChange" and not node._shown):
+    if S.loading or node._in_knob_changed or (name == "inputChange" and not _heard(node)):
         return
     node._in_knob_changed = True
     try:

@@ -172,7 +172,7 @@ def add_favorite_dir(
 ) -> None:
     """`nuke.addFavoriteDir`: a folder in the file browser."""
     if not S.gui:
-        raise RuntimeError("addFavoriteDir needs the GUI")
+        raise RuntimeError("Invalid function call in non-gui mode: nuke.addFavoriteDir")
     S.favourites[name] = directory
 
 

@@ -23,7 +23,7 @@ class Dialog:
 class State:
     gui: bool = True
     indie: bool = False
-    interactive_licence: bool = True
+    knob_changed: str = "always"  # or "open panel"
     version: tuple = (16, 0, 3)
     main_thread: int = field(default_factory=threading.get_ident)
     root: Any = None

@@ -20,7 +20,7 @@ def message(prompt: str) -> None:
 
 def _answer(kind: str, prompt: str) -> Any:
     if not S.gui:
-        raise RuntimeError(f"nuke.{kind} needs the GUI: {prompt}")
+        raise RuntimeError(f"Invalid function call in non-gui mode: nuke.{kind}: {prompt}")
     if not S.answers:
         raise StandinError(f"the plugin asks {prompt!r}, and the test gave no answer: standin.answer(…)")
     answer = S.answers.popleft()
