@@ -6,9 +6,10 @@ SHELL := /bin/bash
 PIP_FLAGS := --quiet --disable-pip-version-check --constraint constraints.txt
 DEV := .venvs/dev
 DEMO := .venvs/demo
+FARM := .venvs/farm
 INPUTS := pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-39 test-nuke check lint types wheel bench scale clean
+.PHONY: demo test test-slow test-39 test-nuke check lint types wheel bench farm-test scale clean
 
 demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
 	$(DEMO)/bin/void demo --out demo_out
@@ -18,7 +19,7 @@ test: $(DEV)/.done  ## all fast tests, a process for each core; a file's tests s
 	@$(MAKE) --no-print-directory test-nuke
 
 test-slow: $(DEV)/.done  ## kills at many points, long soaks
-	$(DEV)/bin/python -m pytest -m slow --numprocesses auto --dist loadfile
+	$(DEV)/bin/python -m pytest -m slow --ignore tests/farm --numprocesses auto --dist loadfile
 
 test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
 	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
@@ -69,6 +70,9 @@ bench: $(DEV)/.done  ## speed, as ratios against named baselines
 	$(DEV)/bin/python tests/benchmarks/warped_noise.py
 	$(DEV)/bin/python tests/benchmarks/diffusion.py
 
+farm-test: $(DEV)/.done $(FARM)/.done  ## VOID nodes through a real farm engine: OpenJD, the Nuke adaptor, Nuke's stand-in
+	VOID_FARM_VENV=$(CURDIR)/$(FARM) $(DEV)/bin/python -m pytest tests/farm --numprocesses auto --dist worksteal
+
 scale:  ## a studio's night on paper: the tables and pictures of docs/scale.md
 	$(PYTHON) -m venv .venvs/scale
 	.venvs/scale/bin/pip install $(PIP_FLAGS) simpy matplotlib
@@ -90,4 +94,10 @@ $(DEMO)/.done: $(INPUTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/pip install $(PIP_FLAGS) --editable '.[server,plates]'
+	touch $@
+
+# A render machine: no VOID in it.
+$(FARM)/.done: $(INPUTS)
+	$(PYTHON) -m venv $(FARM)
+	$(FARM)/bin/pip install $(PIP_FLAGS) openjd-cli deadline-cloud-for-nuke OpenEXR numpy opencolorio
 	touch $@
