@@ -50,15 +50,12 @@ def _beside(room: Path) -> dict[str, Path]:
 
 def _installed() -> dict[str, Path]:
     """From a wheel: pip wrote the data files somewhere under its prefix, and its record says where."""
-    try:
-        recorded = importlib.metadata.files(DISTRIBUTION) or []
-    except importlib.metadata.PackageNotFoundError:
-        recorded = []
-    found = {}
-    for entry in recorded:
-        _, mark, name = entry.as_posix().partition(SHARE)
-        if mark and name in (*PLAIN, *LAUNCHER):
-            path = Path(str(entry.locate())).resolve()
-            if path.is_file():
-                found[name] = path
+    found: dict[str, Path] = {}
+    # More than one may answer to the name: a checkout in the working folder leaves a record of its own, without these.
+    for distribution in importlib.metadata.distributions(name=DISTRIBUTION):
+        for entry in distribution.files or ():
+            _, mark, name = entry.as_posix().partition(SHARE)
+            path = Path(str(distribution.locate_file(entry))).resolve()
+            if mark and name in (*PLAIN, *LAUNCHER) and path.is_file():
+                found.setdefault(name, path)
     return found

@@ -90,6 +90,11 @@ def test_the_plugin_installs_from_a_wheel_outside_of_the_checkout(built, tmp_pat
         "--pins",
         str(pins),
     )
+    (tmp_path / "void_nuke.egg-info").mkdir()  # what a build in the working folder leaves does not hide the wheel's
+    (tmp_path / "void_nuke.egg-info" / "PKG-INFO").write_text(
+        "Metadata-Version: 2.1\nName: void-nuke\nVersion: 0.1.0\n"
+    )
+    (tmp_path / "void_nuke.egg-info" / "SOURCES.txt").write_text("README.md\n")
     run(*void, "install", *chosen, "--dest", str(tmp_path / "dest"))
     version = tmp_path / "dest" / "void-nuke-0.1.0"
     with zipfile.ZipFile(built) as archive:
