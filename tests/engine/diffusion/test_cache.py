@@ -76,11 +76,12 @@ def known(cache: Path, prompts: dict[str, bytes], no_text_encoder: None) -> Path
     return cache
 
 
-@pytest.fixture
-def uncached(tiny: TinyModel, tmp_path: Path, prompts: dict[str, bytes]) -> Callable[..., VoidResult]:
-    """A run that knows the prompts and computes all else."""
-    folder = tmp_path / "prompts"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def uncached(
+    tiny: TinyModel, tmp_path_factory: pytest.TempPathFactory, prompts: dict[str, bytes]
+) -> Callable[..., VoidResult]:
+    """A run that knows the prompts and computes all else; loaded once."""
+    folder = tmp_path_factory.mktemp("uncached")
     for name, content in prompts.items():
         (folder / name).write_bytes(content)
     run = Watched(tiny, folder)

@@ -12,7 +12,7 @@ from void_client.errors import JobError
 
 from void_engine.diffusion import VoidPipeline
 
-SIZE = {"height": 48, "width": 80}
+SIZE = {"height": 16, "width": 32}  # a run costs as many seconds as it has pixels
 SHORT = {**SIZE, "num_inference_steps": 2, "window_frames": 13, "overlap_frames": 8}
 
 
@@ -31,22 +31,22 @@ def load(tiny: TinyModel, checkpoint: Path, cache: Path) -> VoidPipeline:
     return VoidPipeline.from_pretrained(tiny.base, checkpoint, dtype=torch.float32, device="cpu", cache_dir=cache)
 
 
-def shot(frames: int, seed: int = 0, height: int = 96, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
+def shot(frames: int, seed: int = 0, height: int = 32, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    small = rng.integers(0, 255, (frames, -(-height // 8), -(-width // 8), 3), dtype=np.uint8)
-    video = small.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+    small = rng.integers(0, 255, (frames, -(-height // 4), -(-width // 4), 3), dtype=np.uint8)
+    video = small.repeat(4, axis=1).repeat(4, axis=2)[:, :height, :width]
     quadmask = np.full((frames, height, width), 255, np.uint8)
-    quadmask[:, 16:48, 16:56] = 0
-    quadmask[:, 48:80, 16:72] = 127
-    quadmask[:, 40:48, 40:56] = 63
+    quadmask[:, 4:16, 8:24] = 0
+    quadmask[:, 16:28, 8:32] = 127
+    quadmask[:, 12:16, 16:24] = 63
     return video, quadmask
 
 
-@pytest.mark.parametrize("frames", [1, 2, 5, 13, 14, 21, 27])
+@pytest.mark.parametrize("frames", [1, 2, 5, 13, 14, 27])
 def test_the_result_has_exactly_the_clips_frames(pipe, frames):
     """Quirk: upstream's output is as long as the padded clip."""
     result = pipe(*shot(frames), "an empty table", **SHORT)
-    assert result.frames.shape == (frames, 48, 80, 3)
+    assert result.frames.shape == (frames, 16, 32, 3)
     assert result.frames.dtype == np.float32
     assert result.frames.min() >= 0
     assert result.frames.max() <= 1
@@ -103,7 +103,7 @@ def test_pass_2_takes_clips_of_any_length_in_windows(pipe2):
 def test_pass_2_starts_from_unit_noise(pipe2):
     """Quirk: upstream's warped noise has a standard deviation of 0.66, and its neighbours are correlated."""
     video, quadmask = shot(13)
-    settings = {**SHORT, "height": 192, "width": 320, "num_inference_steps": 1}
+    settings = {**SHORT, "height": 64, "width": 96, "num_inference_steps": 1}
     noise = pipe2(video, quadmask, "a table", pass_number=2, motion=video, **settings, trace=True).trace["init_latents"]
     samples = noise.numel()
     assert float(noise.mean()) == pytest.approx(0.0, abs=5 / samples**0.5)
@@ -119,9 +119,9 @@ def test_pass_2_without_motion_says_so(pipe2):
 
 def test_regions_are_resized_by_themselves(pipe):
     """Quirk: the average of 0 and 255 along an edge is read as 63 or 127: rings that nobody drew."""
-    video, _ = shot(5, height=90, width=150)
-    quadmask = np.full((5, 90, 150), 255, np.uint8)
-    quadmask[:, 11:47, 13:61] = 0
+    video, _ = shot(5, height=30, width=60)
+    quadmask = np.full((5, 30, 60), 255, np.uint8)
+    quadmask[:, 5:17, 7:31] = 0
     found = {}
     for mode in ("production", "upstream"):
         result = pipe(video, quadmask, "an empty table", mode=mode, **SHORT, trace=True)
@@ -132,17 +132,17 @@ def test_regions_are_resized_by_themselves(pipe):
 
 def test_a_thin_object_does_not_vanish_from_the_mask(pipe):
     video, _ = shot(5)
-    quadmask = np.full((5, 96, 160), 255, np.uint8)
-    quadmask[:, 20:21, 10:150] = 0  # a wire, half a model's pixel wide
+    quadmask = np.full((5, 32, 64), 255, np.uint8)
+    quadmask[:, 10:11, 4:60] = 0  # a wire, half a model's pixel wide
     result = pipe(video, quadmask, "an empty table", **SHORT, trace=True)
-    assert (result.trace["mask_condition"][0, 0, 0, 10, 5:75] == 1).all()
+    assert (result.trace["mask_condition"][0, 0, 0, 5, 2:30] == 1).all()
 
 
 def test_frames_smaller_than_the_model_are_enlarged_smoothly(pipe):
-    video, quadmask = shot(5, height=24, width=40)
+    video, quadmask = shot(5, height=8, width=16)
     result = pipe(video, quadmask, "an empty table", **SHORT, trace=True)
     prepared = result.trace["prepared_video"]
-    assert prepared.shape[-2:] == (48, 80)
+    assert prepared.shape[-2:] == (16, 32)
     assert 0 <= float(prepared.min()) <= float(prepared.max()) <= 1
     blocky = pipe(video, quadmask, "an empty table", mode="upstream", **SHORT, trace=True).trace["prepared_video"]
     jumps = [float((p[..., 1:] - p[..., :-1]).abs().max()) for p in (prepared, blocky)]
@@ -191,9 +191,9 @@ def bad_video(**changes: object) -> np.ndarray:
 @pytest.mark.parametrize(
     ("video", "quadmask", "message"),
     [
-        (np.zeros((0, 96, 160, 3), np.uint8), np.zeros((0, 96, 160), np.uint8), "no frames"),
+        (np.zeros((0, 32, 64, 3), np.uint8), np.zeros((0, 32, 64), np.uint8), "no frames"),
         (shot(5)[0], shot(6)[1], "5 frames and its quadmask 6"),
-        (shot(5)[0], shot(5, height=48)[1], "quadmask 48 x 160"),
+        (shot(5)[0], shot(5, height=16)[1], "quadmask 16 x 64"),
         (shot(5)[0][..., :1], shot(5)[1], "shape"),
         (shot(5)[0].astype(np.int32), shot(5)[1], "int32"),
         (shot(5)[0], shot(5)[1].astype(np.float32), "float32"),
@@ -239,7 +239,7 @@ def test_upstreams_windows_that_end_in_an_odd_number_of_latents_are_refused(pipe
 
 def test_initial_noise_of_the_wrong_shape_is_refused(pipe):
     with pytest.raises(JobError, match="init_latents"):
-        pipe(*shot(5), "an empty table", **SHORT, init_latents=np.zeros((1, 2, 16, 6, 10), np.float32))
+        pipe(*shot(5), "an empty table", **SHORT, init_latents=np.zeros((1, 2, 16, 2, 8), np.float32))
 
 
 def test_motion_of_another_length_is_refused(pipe2):

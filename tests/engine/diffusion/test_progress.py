@@ -107,10 +107,10 @@ class Cancel(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("stage", "at"), [("text", 0), ("text", 1), ("encode", 0), ("encode", 5), ("denoise", 0), ("denoise", 4),
-                      ("denoise", 11), ("decode", 0), ("decode", 3)],
+    ("stage", "at", "kind"),
+    [("text", 0, Cancel), ("text", 1, KeyError), ("encode", 0, KeyError), ("encode", 5, Cancel), ("denoise", 0, Cancel),
+     ("denoise", 4, KeyError), ("denoise", 11, Cancel), ("decode", 0, KeyError), ("decode", 3, Cancel)],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", [Cancel, KeyError])
 def test_what_the_callback_raises_ends_the_run_at_once(pipe, expected, stage, at, kind):
     for encoding in Path(pipe.cache._folder).glob("encoding-*"):
         encoding.unlink()
