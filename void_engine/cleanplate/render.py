@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from void_engine import grain
-from void_engine.cleanplate import fill, pixels, residual, seam, shaper
+from void_engine.cleanplate import fill, pixels, relight, residual, seam, shaper
 from void_engine.cleanplate.backdrop import Backdrop
 from void_engine.cleanplate.background import Background
 from void_engine.cleanplate.fill import Layer
@@ -23,13 +23,14 @@ from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix, moved_by
 from void_engine.cleanplate.shaper import Encoded
 from void_engine.cleanplate.sources import BASE, LAYER, RING, FramePlan, extend
-from void_engine.interface import KEEP, RGB, Clip
+from void_engine.interface import AFFECTED, KEEP, RGB, Clip
 
 Weights = npt.NDArray[np.float32]
 
 _WHOLE = 0.06  # plate pixels: a shift closer to a whole number is one
 _DETAIL = 1.5  # working pixels: structures finer than this come live from each frame
 _LIKE = 0.08  # encoded difference of the coarse picture at which detail is no longer taken
+_STANDS, _MOVES = 0.05, 0.35  # plate pixels that another frame may be out of place, by the camera
 _PAINTED = 0.05  # total weight from which a pixel counts as painted
 
 
@@ -80,7 +81,8 @@ class Painter:
         """The plate pixels of ``region`` with everything in place that the plan and the layers know."""
         window = (slice(region[1], region[3]), slice(region[0], region[2]))
         plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
-        hole = self._clip.quadmask(position)[window] != KEEP
+        quadmask = self._clip.quadmask(position)[window]
+        hole = quadmask != KEEP
         missing = ~self._clip.valid(position)[window]
         labels = self._labels(position, plan)
         total = np.zeros_like(plate)
@@ -111,9 +113,12 @@ class Painter:
             # An arm beside the hole says nothing about the light.
             ring &= self._backdrop.shows(self._shot, position, region)
         clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
-        picture = np.where((hole & done)[..., None], clean, plate)
-        seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0))
-        return Painted(picture, hole, hole & ~done, missing & ~hole, np.clip(seen, 0.0, 1.0).astype(np.float32))
+        seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0)).clip(0.0, 1.0).astype(np.float32)
+        shade = (quadmask == AFFECTED) & done & ~missing
+        shift = _STANDS if self._backdrop is not None else _MOVES
+        relit = relight.relight(plate, clean, shade, seen, ring & (weight > 0.9), self._model, self.canvas[0], shift)
+        picture = np.where((hole & done)[..., None], relit.picture, plate)
+        return Painted(picture, hole, hole & ~done, missing & ~hole, np.maximum(seen, relit.trust))
 
     def _usual_level(self) -> Encoded:
         """The mean of what the middle of the clip keeps: for a frame of which nothing at all is known."""

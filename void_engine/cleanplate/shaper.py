@@ -17,7 +17,7 @@ import numpy.typing as npt
 Encoded = npt.NDArray[np.float32]  # (H, W, 3), about [0, 1] for diffuse light, unbounded
 
 _TOE = 0.04  # scene-linear light below which the curve is nearly linear
-_NORM = math.asinh(1.0 / _TOE)
+NORM = math.asinh(1.0 / _TOE)
 _LOW, _HIGH = -0.1, 1.5  # what eight bits hold: light from about -0.02 to 6 at exposure 1
 
 
@@ -25,14 +25,14 @@ def encode(rgb: npt.NDArray[np.float32], exposure: float = 1.0) -> Encoded:
     """``asinh(exposure * light / 0.04) / asinh(25)``; any shape, scene-linear in, float32 out."""
     scaled: Encoded = rgb * np.float32(exposure / _TOE)
     np.arcsinh(scaled, out=scaled)
-    scaled *= np.float32(1.0 / _NORM)
+    scaled *= np.float32(1.0 / NORM)
     return np.asarray(scaled, dtype=np.float32)
 
 
 def decode(encoded: Encoded, exposure: float = 1.0) -> npt.NDArray[np.float32]:
     """The inverse of `encode`; always finite (values are held below float32's overflow)."""
     # sinh(80) is still far inside float32: no plate holds such light, but a bad sum must not make an inf.
-    light = np.clip(encoded * np.float32(_NORM), np.float32(-80.0), np.float32(80.0))
+    light = np.clip(encoded * np.float32(NORM), np.float32(-80.0), np.float32(80.0))
     np.sinh(light, out=light)
     light *= np.float32(_TOE / exposure)
     return np.asarray(light, dtype=np.float32)
