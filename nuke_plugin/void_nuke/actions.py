@@ -227,7 +227,7 @@ def show_resolved(node: Any) -> None:
 
 def _show_sources(void: VoidNode) -> None:
     with quiet():
-        void.put("sources_shown", overriding.at_frame(void, _frame()))
+        void.say("sources_shown", overriding.at_frame(void, _frame()))
 
 
 # --- server
@@ -247,7 +247,7 @@ def test_server(node: Any) -> None:
             nuke.executeInMainThread(_server_said, args=(uuid, server_test.ask(settings)))
 
         with quiet():
-            void.put("server_said", "asking…")
+            void.say("server_said", "asking…")
         in_background("test", ask, lambda error: None)
 
 
@@ -255,7 +255,7 @@ def _server_said(uuid: str, text: str) -> None:
     void = by_uuid(uuid)
     if void is not None:
         with quiet():
-            void.put("server_said", text)
+            void.say("server_said", text)
 
 
 # --- results

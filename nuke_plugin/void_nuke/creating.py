@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Any
 
 from void_client.errors import VoidError
 from void_client.studio import load_plugin_settings
 
-from . import office, states
+from . import states
 from .node import VoidNode, all_nodes, quiet
 from .states import State
 
+_first: dict[str, Any] = {}
+"""A node's name for its results → the node that had it first in this session."""
 _SETTINGS = ("engine", "segmenter", "reasoner", "quality", "review")
 
 
 def created(node: VoidNode) -> None:
+    """onCreate: also while a script is loaded, pasted, or a deletion undone."""
     if not node.uuid:
         node.new_uuid()
         _set_up(node)
-    elif any(other.uuid == node.uuid and other.node is not node.node for other in all_nodes()):
+    elif _is_copy(node):
         part(node)
+    _first[node.uuid] = node.node
+
+
+def _is_copy(node: VoidNode) -> bool:
+    """Whether another node that was here before has its name. In which order Nuke lists nodes is nowhere said."""
+    first = _first.get(node.uuid)
+    twins = [other.node for other in all_nodes() if other.uuid == node.uuid and other.node != node.node]
+    return first is not None and first in twins
 
 
 def part(node: VoidNode) -> None:
@@ -38,13 +50,18 @@ def part(node: VoidNode) -> None:
 
 
 def settle_copies() -> None:
-    """After a script was loaded: two nodes of one name were copied where the plugin was not. The later one parts."""
+    """After a script was loaded: of two nodes of one name, copied where the plugin was not, the later one parts."""
     seen: dict[str, VoidNode] = {}
-    for node in reversed(all_nodes()):  # Nuke lists the newest first
-        if node.uuid and node.uuid in seen and office.running(node.uuid) is None:
-            part(node)
+    for node in all_nodes():
+        if node.uuid and node.uuid in seen:
+            first = _first.get(node.uuid)
+            later = seen[node.uuid] if first == node.node else node
+            seen[node.uuid] = node if first == node.node else seen[node.uuid]
+            part(later)
         elif node.uuid:
             seen[node.uuid] = node
+    _first.clear()
+    _first.update({node.uuid: node.node for node in all_nodes()})
 
 
 def _set_up(node: VoidNode) -> None:

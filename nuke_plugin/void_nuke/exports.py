@@ -60,7 +60,9 @@ def export(node: VoidNode, kind: str, source: Any, frames: tuple[int, ...], how:
     return pattern
 
 
-def export_inner(node: VoidNode, kind: str, inner: str, frames: tuple[int, ...], folder: Path) -> str:
+def export_inner(
+    node: VoidNode, kind: str, inner: str, frames: tuple[int, ...], folder: Path, half: bool = True
+) -> str:
     """A picture from inside the node, such as its own quadmask, through the Write of ``kind``. Raises as `export`."""
     write, source = node.inner(_WRITES[kind]), node.inner(inner)
     pattern = f"{folder.as_posix()}/{kind}.%04d.exr"
@@ -69,7 +71,7 @@ def export_inner(node: VoidNode, kind: str, inner: str, frames: tuple[int, ...],
         write.setInput(0, source)
         try:
             for first, last in _runs(frames):
-                _render(node, kind, pattern, first, last, half=True)
+                _render(node, kind, pattern, first, last, half)
         finally:
             write.setInput(0, before)
     return pattern

@@ -17,6 +17,7 @@ import nuke
 
 from .clicks import Clicks
 from .description import NODE_FORMAT
+from .plain_text import packed, plain, unpacked
 from .states import State
 
 MARKER = "void_node"
@@ -82,6 +83,10 @@ class VoidNode:
     def text(self, name: str) -> str:
         return str(self.node[name].value() or "")
 
+    def data(self, name: str) -> str:
+        """What `keep` wrote."""
+        return unpacked(self.text(name))
+
     def number(self, name: str) -> int:
         return int(self.node[name].value())
 
@@ -99,15 +104,15 @@ class VoidNode:
     @property
     def clicks(self) -> Clicks:
         """Raises ``JobError`` where the knob holds something else."""
-        return Clicks.from_json(self.text("void_clicks"))
+        return Clicks.from_json(self.data("void_clicks"))
 
     @property
     def state(self) -> State:
-        return State.from_json(self.text("void_state"))
+        return State.from_json(self.data("void_state"))
 
     @property
     def solved(self) -> Solved:
-        return Solved.from_json(self.text("void_solved"))
+        return Solved.from_json(self.data("void_solved"))
 
     def inner(self, name: str) -> Any:
         """A node inside the Group. Raises ``KeyError`` where the artist took it out."""
@@ -124,11 +129,19 @@ class VoidNode:
         if knob.value() != value:
             knob.setValue(value)
 
+    def keep(self, name: str, text: str) -> None:
+        """Data, such that Nuke takes nothing in it for Tcl."""
+        self.put(name, packed(text))
+
+    def say(self, name: str, text: str) -> None:
+        """A text for the artist."""
+        self.put(name, plain(text))
+
     def show(self, state: State) -> None:
         """The state in all its places."""
         with quiet():
-            self.put("void_state", state.to_json())
-            self.put("status", plain(state.text()))
+            self.keep("void_state", state.to_json())
+            self.say("status", state.text())
             if state.job_id:
                 self.put("job_id", state.job_id)
             self.put("tile_color", state.colour)
@@ -136,26 +149,21 @@ class VoidNode:
     def keep_clicks(self, clicks: Clicks) -> None:
         """One undo step: it is the artist who clicked."""
         with nuke.Undo("VOID clicks"):
-            self.put("void_clicks", clicks.to_json())
+            self.keep("void_clicks", clicks.to_json())
         self.show_clicks()
 
     def show_clicks(self) -> None:
         with quiet():
-            self.put("clicks_shown", self.clicks.text(int(nuke.frame())))
+            self.say("clicks_shown", self.clicks.text(int(nuke.frame())))
 
     def keep_solved(self, solved: Solved) -> None:
         with quiet():
-            self.put("void_solved", solved.to_json())
+            self.keep("void_solved", solved.to_json())
 
     def new_uuid(self) -> str:
         with quiet():
             self.put("void_uuid", uuid.uuid4().hex)
         return self.uuid
-
-
-def plain(text: str) -> str:
-    """Text for a knob that the node's label shows: Tcl would run what stands in [ ], or follows a $."""
-    return text.replace("[", "(").replace("]", ")").replace("$", "")
 
 
 def is_void(node: Any) -> bool:

@@ -22,7 +22,8 @@ from void_client.job import Resolved, name_the_file
 from void_client.result_store import NodeStore, Pending, Version, from_files, job_hash
 from void_client.sequence import FramePattern
 
-from . import states
+from . import queue_model, states
+from .artist_jobs import ArtistJob
 from .messages import explain
 from .order import Order
 from .sessions import Job, Report
@@ -83,6 +84,7 @@ def follow(followed: Followed, job: Job, progress: Progress) -> Report:
             name_the_file(error, followed.names)
         raise
     store.forget(pending.job_id)
+    queue_model.note_result(pending.job_id, version.pattern)
     return _arrived(pending.solved, version, job, followed.warnings)
 
 
@@ -165,6 +167,7 @@ def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progres
         job.check()
         order.store.remember(pending)
         client.submit(pending.job_id, resolved.spec, order.settings.priority)
+        queue_model.note_submitted(_for_the_queue(pending, order.store))
 
     try:
         _patiently(order.patient, job, progress, send)
@@ -178,6 +181,12 @@ def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progres
         raise
     progress.say(State(states.QUEUED))
     return pending
+
+
+def _for_the_queue(pending: Pending, store: NodeStore) -> ArtistJob:
+    return ArtistJob(
+        pending.job_id, pending.endpoint, pending.node, pending.script, pending.shot, str(store.root), pending.submitted
+    )
 
 
 def _cancel(job: Job) -> None:

@@ -84,7 +84,7 @@ def why() -> None:
 
 
 def show_queue() -> None:
-    _guarded(lambda: _part("queue").show())
+    _guarded(lambda: _part("queue_panel").show())
 
 
 def submit_all() -> None:

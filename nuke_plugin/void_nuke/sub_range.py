@@ -14,7 +14,7 @@ from void_client.digest import sha256_data
 from void_client.errors import InputError
 from void_client.job import JobSpec, ShotFile
 from void_client.keep_mask import write_keep
-from void_client.result_store import Version, link_or_copy
+from void_client.result_store import Version
 from void_client.sequence import FramePattern, format_frames, parse_frames
 from void_client.studio import client_settings, load_plugin_settings
 
@@ -41,7 +41,7 @@ def order_of(node: VoidNode, text: str, *, patient: bool = True, seed: Optional[
     again = seed if seed is not None else spec.seed + len(version.manifest.facts.get("parts") or (1,))
     name = sha256_data([version.hash12, list(wanted), again])[:16]
     folder = store.exports / f"again_{name}"
-    pattern, masks = _inputs(node, version, wanted, around, folder, studio.export_pixels)
+    pattern, masks = _inputs(node, wanted, around, folder, studio.export_pixels)
     shot = ShotFile(
         plate=pattern,
         quadmask=masks,
@@ -89,25 +89,17 @@ def chosen(version: Version, text: str) -> tuple[tuple[int, ...], tuple[int, ...
 
 
 def _inputs(
-    node: VoidNode, version: Version, wanted: tuple[int, ...], around: tuple[int, ...], folder: Path, pixels: str
+    node: VoidNode, wanted: tuple[int, ...], around: tuple[int, ...], folder: Path, pixels: str
 ) -> tuple[str, str]:
-    """The patterns of plate and quadmask: the plate's own files and the result's, side by side under one name."""
-    source = plate.plate_of(node)
-    untouched = plate.untouched_files(source, wanted)
-    if not untouched:
-        how = exports.Export(folder.parent, exports.half_is_enough(source, pixels))
-        untouched = exports.export(node, exports.PLATE, source, wanted, how)
-    originals = FramePattern.parse(untouched)
-    finished = {frame.number: version.folder / frame.name for frame in version.manifest.frames}
+    """The patterns of plate and quadmask. All frames through one Write: a plate has the same channels on each."""
+    half = exports.half_is_enough(plate.plate_of(node), pixels)
+    exports.export_inner(node, exports.PLATE, "PlateIn", wanted, folder, half)
+    pattern = exports.export_inner(node, exports.PLATE, "Generated", around, folder, half)
+    masks = exports.export_inner(node, exports.QUADMASK, "GreyQuadmask", wanted, folder)
+    written, drawn = FramePattern.parse(pattern), FramePattern.parse(masks)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in (*wanted, *around):
-            path = folder / f"plate.{number:04d}.exr"
-            path.unlink(missing_ok=True)
-            link_or_copy(originals.path(number) if number in set(wanted) else finished[number], path)
         for number in around:
-            write_keep(folder / f"quadmask.{number:04d}.exr", folder / f"plate.{number:04d}.exr")
+            write_keep(drawn.path(number), written.path(number))
     except OSError as problem:
         raise InputError(f"{folder} cannot be written: {problem}.", hint="Check the folder.") from problem
-    masks = exports.export_inner(node, exports.QUADMASK, "GreyQuadmask", wanted, folder)
-    return f"{folder.as_posix()}/plate.%04d.exr", masks
+    return pattern, masks

@@ -14,7 +14,7 @@ for _folder in (_ROOT / "nuke_plugin", _ROOT / "tests" / "nuke_standin", Path(__
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
 
-from small_shots import HEIGHT, Server, centre, point_at, write_plate  # noqa: E402 - after the path
+from small_shots import Server, point, point_at, write_plate  # noqa: E402 - after the path
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,8 @@ class Artist:
         return write
 
     def click(self, node: Any, frame: int = 1003, positive: bool = True) -> None:
-        x, y = centre(frame)
         self.nuke.frame(frame)
-        node["point"].setValue([x, HEIGHT - y])
+        node["point"].setValue(point(frame))
         self.press(node, "add_positive" if positive else "add_negative")
 
     def press(self, node: Any, button: str) -> None:

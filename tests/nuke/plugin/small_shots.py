@@ -151,6 +151,12 @@ def centre(frame: int) -> tuple[float, float]:
     return 24.0 + 9.0 * (frame - FIRST), HEIGHT / 2
 
 
+def point(frame: int) -> list[float]:
+    """The disc's centre as Nuke counts: from the lower left."""
+    x, y = centre(frame)
+    return [x, HEIGHT - y]
+
+
 def radius() -> float:
     return 8.0
 

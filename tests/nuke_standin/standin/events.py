@@ -114,7 +114,7 @@ def run_script(text: str, node: Any, knob: Any = None) -> None:
         exec(compile(text, f"<{node._name}.{knob._name if knob is not None else 'script'}>", "exec"), space)
 
 
-def _calls(kind: str, node: Any) -> Iterator[Callable[[], Any]]:
+def _calls(kind: str, node: Any, knob: Any = None) -> Iterator[Callable[[], Any]]:
     table = S.callbacks.get(kind, {})
     for entry in list(table.get(node.Class(), [])) + list(table.get("*", [])):
         call, args, kwargs, only = entry
@@ -122,12 +122,12 @@ def _calls(kind: str, node: Any) -> Iterator[Callable[[], Any]]:
             yield lambda call=call, args=args, kwargs=kwargs: call(*args, **kwargs)
     own = node._knobs.get(KINDS[kind])
     if own is not None and own._state():
-        yield lambda: run_script(own._state(), node, own)
+        yield lambda: run_script(own._state(), node, own if knob is None else knob)
 
 
 def fire(kind: str, node: Any, knob: Any = None, raises: bool = False) -> None:
     """Run all callbacks of a kind for a node. Only those of a render raise."""
-    for call in _calls(kind, node):
+    for call in _calls(kind, node, knob):
         with this(node, knob):
             try:
                 call()

@@ -83,6 +83,8 @@ class Node:
 
     def _reload(self) -> None:
         self._version += 1
+        if "version" in self._knobs:  # a hidden counter, saved with the script
+            self._knobs["version"].setValue(int(self._knobs["version"]._number()) + 1)
 
     # -- public: identity
     def Class(self) -> str:
