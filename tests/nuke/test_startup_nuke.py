@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -320,3 +322,13 @@ def test_a_render_in_a_terminal_goes_on_whatever_void_does(dest, tmp_path, broke
     assert "NODE VOID1" in done.stdout
     assert ("VOID could not be loaded: SyntaxError" in done.stdout) == broken
     assert "Error:" not in done.stdout + done.stderr  # a farm takes such a line for a failed task
+
+
+def test_what_the_menu_asks_of_other_parts_is_there():
+    """Those parts are loaded by name when they are asked for, so that no type checker looks."""
+    room = ROOT / "nuke_plugin" / "void_nuke"
+    asked = re.findall(r'_part\("(\w+)"\)\.(\w+)\(\)', (room / "startup.py").read_text(encoding="utf-8"))
+    assert len(asked) == 2
+    for module, function in asked:
+        body = ast.parse((room / f"{module}.py").read_text(encoding="utf-8")).body
+        assert function in {node.name for node in body if isinstance(node, ast.FunctionDef)}, f"{module}.{function}"
