@@ -76,12 +76,12 @@ def test_a_ball_that_a_post_stops_is_affected_from_the_touch_on_and_would_have_g
 def test_a_shadow_that_crosses_the_floor_goes_with_the_object(tmp_path: Path) -> None:
     from helpers.physics_shots import shadow_crosses
 
-    shot = shadow_crosses(20)
+    shot = shadow_crosses(12)
     request = request_of(shot.plates, shot.primary, tmp_path)
     analysis = MotionReasoner().reason(request, no_tick)
     found = next(each for each in analysis.affected if each.noun == "shadow of the object")
     assert found.category == "artifact"
-    masks = np.stack([request.mattes.read(found.matte, position) > 0.5 for position in range(20)])
+    masks = np.stack([request.mattes.read(found.matte, position) > 0.5 for position in range(12)])
     assert (masks & shot.affected).sum() > 0.35 * (masks | shot.affected).sum()
 
 
@@ -146,11 +146,11 @@ def test_a_tiny_picture_is_no_error(tmp_path: Path) -> None:
 def test_the_same_answer_after_a_cancelled_run_and_no_second_measuring(tmp_path: Path) -> None:
     from helpers.physics_shots import ball_is_stopped
 
-    shot = ball_is_stopped(20)
+    shot = ball_is_stopped(8)
     fresh = MotionReasoner().reason(request_of(shot.plates, shot.primary, tmp_path / "a"), no_tick)
 
     def cancel(done: int, of: int, note: str) -> None:
-        if done == 30:
+        if done == 12:
             raise Cancelled("The job was cancelled.")
 
     request = request_of(shot.plates, shot.primary, tmp_path / "b")
@@ -160,13 +160,14 @@ def test_the_same_answer_after_a_cancelled_run_and_no_second_measuring(tmp_path:
     stamps = [path.stat().st_mtime_ns for path in measured]
     assert MotionReasoner().reason(request, no_tick) == fresh
     assert [path.stat().st_mtime_ns for path in measured] == stamps
-    assert len(measured) == 20
+    assert len(measured) == 8
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param("lime", marks=pytest.mark.slow), pytest.param("moving_ball", marks=pytest.mark.slow), "BigBen"],
+    ["lime", "moving_ball", "BigBen"],
 )
+@pytest.mark.slow
 def test_real_shots_have_what_people_see_in_them(tmp_path: Path, name: str) -> None:
     if shots_folder() is None:
         pytest.skip("the real shots are not here")

@@ -14,7 +14,7 @@ from void_engine.restore.scales import Scales
 from void_engine.synthetic import render_shot
 
 SCALE = Scales.even(4.0)
-WIDTH, HEIGHT, FRAMES = 320, 180, 10
+WIDTH, HEIGHT, FRAMES = 240, 136, 8
 
 
 class Shot:
@@ -70,7 +70,7 @@ def test_what_the_removal_changed_stays_as_it_was_generated(shot, tmp_path):
         changed[y - 10 : y + 10, x - 10 : x + 10] = [0.02, 0.5, 0.02]
         made.write(position, changed)
     out = detailed(shot, tmp_path, made, grain=0.0)
-    for position in (2, 5, 8):
+    for position in (2, 4, 6):
         y, x = np.argwhere(shot.clip.quadmask(position) == 0).mean(axis=0).astype(int)
         patch = out.frames[position][y - 4 : y + 4, x - 4 : x + 4]
         assert np.abs(patch - np.array([0.02, 0.5, 0.02], np.float32)).max() < 0.02
@@ -88,9 +88,9 @@ def test_generated_pixels_get_the_plates_grain_and_it_lives(shot, tmp_path):
     assert abs(np.corrcoef(noise[4][hole].ravel(), noise[5][hole].ravel())[0, 1]) < 0.1
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_another_grain(shot, finished, tmp_path):
-    again, other = detailed(shot, tmp_path / "a"), detailed(shot, tmp_path / "b", seed=2)
-    assert all(np.array_equal(frame, again.frames[p]) for p, frame in finished.frames.items())
+def test_another_seed_gives_another_grain(shot, finished, tmp_path):
+    """The same seed gives the same bits: so says the next test, too."""
+    other = detailed(shot, tmp_path, seed=2)
     assert not np.array_equal(finished.frames[5], other.frames[5])
 
 

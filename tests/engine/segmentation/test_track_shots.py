@@ -46,7 +46,7 @@ def scores(plates: list[Picture], quadmasks: list[np.ndarray], clicks: tuple[Cli
 
 
 @pytest.mark.skipif(FOLDER is None, reason="the real shots are not here")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "BigBen")) for name in NAMES])
 def test_a_real_shot_from_its_clicks(name: str) -> None:
     assert FOLDER is not None
     scale, start, end = {"BigBen": (1.0, 0, 3), "lime": (0.125, 18, 27), "moving_ball": (0.125, 4, 12)}[name]
