@@ -7,10 +7,10 @@ on the canvas, so that frames with different data windows line up. Arrays are in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -120,6 +120,32 @@ class GenerateRequest:
     shaper: Shaper = field(default_factory=Shaper)
 
 
+class Line(Protocol):
+    """To another process that shares this one's work: a small plain map and raw bytes each way.
+
+    Both raise ``ConnectionError`` where the other has gone. One thread at a time.
+    """
+
+    def send(self, header: Mapping[str, Any], data: bytes = b"") -> None: ...
+
+    def receive(self) -> tuple[dict[str, Any], bytes]: ...
+
+    def break_off(self) -> None:
+        """From any thread: whoever waits on the line is told that the other has gone."""
+
+    def close(self) -> None: ...
+
+
+class Helpers(Protocol):
+    """Other processes like this one, on devices like its own, that have nothing to do."""
+
+    def ask(self, count: int) -> None:
+        """For so many in all. Returns at once; whoever can be spared is among ``arrived`` later."""
+
+    def arrived(self) -> Sequence[Line]:
+        """Those that came since it was last asked. Whoever takes one closes it."""
+
+
 @dataclass(frozen=True)
 class Host:
     """What the machine offers an engine; none of it is the job's to say.
@@ -130,7 +156,8 @@ class Host:
     ``allow_cloud``: whether a job may choose a reasoner that sends pictures out of the building. ``gemini_model``,
     ``reasoner_url`` and ``reasoner_model``: which model `gemini` and `openai` ask, and where the latter is;
     ``reasoner_in_house``: that address is the building's own, though it is a name. ``ocio``: the OCIO configuration of
-    jobs that name none: built in, or a file; the pinned default where empty.
+    jobs that name none: built in, or a file; the pinned default where empty. ``helpers``: who may share this worker's
+    work, where the server lets them.
     """
 
     device: str = "cpu"
@@ -146,6 +173,15 @@ class Host:
     reasoner_model: str = ""
     reasoner_in_house: bool = False
     ocio: str = ""
+    helpers: Helpers | None = None
+
+
+@runtime_checkable
+class Helper(Protocol):
+    """An engine that can do a part of another process's work."""
+
+    def help(self, line: Line) -> None:
+        """Until the other side lets go. Raises ``ConnectionError`` then, or where it is lost."""
 
 
 class Engine(Protocol):

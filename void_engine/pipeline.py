@@ -35,7 +35,10 @@ from void_engine.restoring import Plate, clean_frames, detailed, restore
 from void_engine.stages import Context, Observer, Shared, StageCache, StageResult
 from void_engine.working import working_space_of
 
-__all__ = ["Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "make_engines", "prepare_process", "run_job"]
+__all__ = [
+    "Delivered", "DeliveredFrame", "Folders", "Host", "Observer", "Shared", "describe_device", "make_engines",
+    "prepare_process", "run_job",
+]  # fmt: skip
 
 Locate = Callable[[str], Path]
 """SHA-256 of a frame's file → where it lies."""
@@ -57,6 +60,19 @@ class Folders:
 def prepare_process() -> None:
     """Once per worker process: let EXR coding use its cores (the setting is global to a process)."""
     OpenEXR.set_global_thread_count(min(8, os.cpu_count() or 1))
+
+
+def describe_device(device: str) -> tuple[str, int]:
+    """Its name and its memory in bytes; "" and 0 for a CPU, and where nobody knows."""
+    if device == "cpu":
+        return "", 0
+    try:
+        import torch
+
+        about = torch.cuda.get_device_properties(device)
+    except (ImportError, RuntimeError, AssertionError):  # the last: a torch that was built without CUDA
+        return "", 0
+    return f"{about.name} {about.major}.{about.minor}", int(about.total_memory)
 
 
 def make_engines(host: Host) -> dict[str, Engine]:

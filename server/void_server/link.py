@@ -1,15 +1,17 @@
 """The line between the server and one of its worker processes: a socket pair, length-prefixed msgpack maps.
 
 Promises: the end of either process is seen at once, as end of file; decoded by the strict decoder. Maps have
-a text ``kind`` and plain values; docs/architecture.md lists them.
+a text ``kind`` and plain values; docs/architecture.md lists them. A socket may come with one, as its ``line``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import threading
+from collections import deque
 from typing import Any
 
 from void_client import wire
@@ -17,6 +19,7 @@ from void_client.errors import MessageError
 
 _HEAD = struct.Struct(">I")
 _SEND_TIMEOUT_S = 10.0
+_SOCKETS_AT_ONCE = 16
 
 
 class LinkClosed(Exception):
@@ -30,28 +33,36 @@ class Link:
         self._line = line
         self._buffer = bytearray()
         self._lock = threading.Lock()
+        self._sockets: deque[int] = deque()  # that came, and whose message is not complete yet
 
     def fileno(self) -> int:
         return self._line.fileno()
 
-    def send(self, kind: str, **values: Any) -> None:
-        """Raises ``LinkClosed``."""
+    def send(self, kind: str, line: socket.socket | None = None, **values: Any) -> None:
+        """``line``: a socket for the other process; this one's may be closed then. Raises ``LinkClosed``."""
+        if line is not None:
+            values["line"] = True
         data = wire.pack({"kind": kind, **values})
+        data = _HEAD.pack(len(data)) + data
         with self._lock:
             try:
-                self._line.sendall(_HEAD.pack(len(data)) + data)
+                sent = socket.send_fds(self._line, [data], [line.fileno()]) if line is not None else 0
+                self._line.sendall(data[sent:])
             except OSError as problem:
                 raise LinkClosed(str(problem)) from problem
 
     def receive(self) -> list[dict[str, Any]]:
         """Whatever has arrived, after waiting for one read. Raises ``LinkClosed`` at the end of file."""
         try:
-            data = self._line.recv(1 << 16)
+            data, sockets, _, _ = socket.recv_fds(self._line, 1 << 16, _SOCKETS_AT_ONCE)
         except OSError as problem:
             raise LinkClosed(str(problem)) from problem
         if not data:
             raise LinkClosed("end of file")
         self._buffer += data
+        for each in sockets:
+            os.set_inheritable(each, False)
+        self._sockets += sockets
         return self._complete()
 
     def _complete(self) -> list[dict[str, Any]]:
@@ -67,10 +78,16 @@ class Link:
             del self._buffer[:end]
             if not isinstance(message, dict) or not isinstance(message.get("kind"), str):
                 raise MessageError("A message without a kind on a worker's line.")
+            if "line" in message:
+                if not self._sockets:
+                    raise MessageError("A message of a line came without it.")
+                message["line"] = socket.socket(fileno=self._sockets.popleft())
             found.append(message)
         return found
 
     def close(self) -> None:
+        while self._sockets:
+            socket.close(self._sockets.popleft())
         with contextlib.suppress(OSError):
             self._line.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from typing import Any
 
 from void_client.errors import Busy, EngineUnavailable, FramesMissing, JobConflict, JobError, UnknownJob, WorkerDied
@@ -101,12 +102,14 @@ class Scheduler:
         Highest priority first, then the oldest. One that finds no device of its kind is passed by: those behind it
         that need another kind go on. A job that only prefers the CPU takes no GPU that one behind it is waiting for.
         """
-        while not self.held and any(worker.state == "ready" for worker in self.workers):
-            if not any(self._place(job_id, wants) for job_id, wants in self._journal.first_queued(WANTS)):
+        while not self.held and any(worker.state in ("ready", "lent") for worker in self.workers):
+            queued = self._journal.first_queued(WANTS)
+            if not any(self._place(job_id, wants) for job_id, wants in queued):
+                self._reclaim(queued)
                 return
 
     def _place(self, job_id: str, wants: str) -> bool:
-        kinds = kinds_for(wants, self._kinds())
+        kinds = self._choice(wants)
         if wants != CUDA and kinds[0] != CUDA and any(w == CUDA for _, w in self._journal.first_queued((CUDA,))):
             kinds = tuple(kind for kind in kinds if kind != CUDA)
         free = [each for each in self.workers if each.state == "ready" and each.kind in kinds]
@@ -119,6 +122,34 @@ class Scheduler:
         worker.run(job_id, spec_map, self._journal.is_approved(job_id))
         return True
 
+    def _lend(self, worker: Worker, engine: str, count: int) -> None:
+        """``count`` devices in all for a job that could share its work: idle ones that no queued job could use.
+
+        Only those whose name is that of the job's own device: another card may give other last bits.
+        """
+        if self._settings.spread == "off":
+            return
+        wanted_kinds = {kind for _, wants in self._journal.first_queued(WANTS) for kind in self._choice(wants)}
+        count -= sum(each.lent_to == worker.job_id for each in self.workers)
+        idle = [each for each in self.workers if each.state == "ready" and each.is_like(worker, engine)]
+        for each in [each for each in idle if each.kind not in wanted_kinds][: max(0, count)]:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:  # the workers have their own by then
+                each.lend(engine, worker.job_id or "", theirs)
+                worker.lent(each.device, ours)
+            log.info("worker %s helps %s with the job %s", each.device, worker.device, worker.job_id)
+
+    def _reclaim(self, queued: list[tuple[str, str]]) -> None:
+        """A job that waits comes before one that is only made quicker: one helper for each kind of want."""
+        for _, wants in queued:
+            kind = self._choice(wants)[0]
+            lent = [each for each in self.workers if each.state == "lent" and each.kind == kind]
+            if lent and not any(each.reclaimed for each in lent):
+                lent[-1].reclaim()
+
+    def _choice(self, wants: str) -> tuple[str, ...]:
+        return kinds_for(wants, self._kinds())
+
     def _kinds(self) -> set[str]:
         """Of the devices that work: one whose process dies again and again does not keep a job from another kind.
 
@@ -128,7 +159,10 @@ class Scheduler:
         return working or {worker.kind for worker in self.workers}
 
     def hear(self, worker: Worker, message: dict[str, Any]) -> None:
-        """A worker's word about its job."""
+        """A worker's word about its job, or that its help has ended."""
+        if message["kind"] == "free" and worker.state == "lent":
+            worker.idle()
+            return
         job_id = message.get("job_id")
         if job_id != worker.job_id or job_id is None:
             return
@@ -139,11 +173,16 @@ class Scheduler:
             values = {name: message[name] for name in ("stage", "step", "of", "note")}
             self._journal.add_event(job_id, "progress", values)
             self.changed.add(job_id)
+        elif kind == "borrow":
+            self._lend(worker, message["engine"], message["count"])
         elif kind == "count" and message["name"] in _COUNTED:
             self._journal.count_up(message["name"])
         elif kind == "review":
-            self._journal.set_review(job_id, message["data"])
-            self.changed.add(job_id)
+            if self._journal.is_cancelling(job_id):  # the quadmask was done before the worker heard of it
+                self._finish(job_id, "cancelled", {})
+            else:
+                self._journal.set_review(job_id, message["data"])
+                self.changed.add(job_id)
             worker.idle()
         elif kind in ("done", "failed", "cancelled"):
             self._finish(job_id, kind, message["data"], message["data"] if kind == "failed" else None)

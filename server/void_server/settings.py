@@ -9,11 +9,16 @@ from pathlib import Path
 GB = 1_000_000_000
 PREFIX = "VOID_SERVER_"
 _MEMORY = re.compile(r"\A(auto|tiled|(full|offload|group|fp8)(\+tiled)?)\Z")
-_ENGINES = ("models", "memory", "device_memory_gb", "attention", "compile_blocks")
+_ENGINES = ("models", "memory", "device_memory_gb", "attention", "compile_blocks", "spread")
 _REASONERS = ("allow_cloud", "gemini_model", "reasoner_url", "reasoner_model", "reasoner_in_house", "ocio")
 _SIGNING = ("signing_key", "c2pa_cert", "c2pa_key")
 _SHARED = ("shared_cache", "shared_cache_keys")
-HOST_KEYS = (*_ENGINES, *_REASONERS, *_SIGNING, *_SHARED)  # how a machine runs engines and reasoners and signs, for any server
+HOST_KEYS = (
+    *_ENGINES,
+    *_REASONERS,
+    *_SIGNING,
+    *_SHARED,
+)  # how a machine runs engines and reasoners and signs, for any server
 _DEVICE = re.compile(r"\A(cpu(:\d+)?|cuda:\d+)\Z")
 
 
@@ -30,7 +35,7 @@ class ServerSettings:
     offload, group or fp8, each with +tiled. device_memory_gb: what each device has
     for them, where that is not all of it: it decides how large a picture the model may work at; 0 asks the device.
     attention: a kernel by diffusers' name, its own where empty. compile_blocks: compile the transformer; costs minutes
-    at the first job. See docs/performance.md.
+    at the first job. spread: auto lends idle devices to a long shot's windows; off does not. See docs/performance.md.
     allow_cloud: whether a job may choose a reasoner that sends pictures out of the building. gemini_model,
     reasoner_url, reasoner_model: what `gemini` and `openai` ask. reasoner_in_house: the name in reasoner_url is the
     building's own, so that it is no cloud. Keys come from the environment alone.
@@ -53,6 +58,7 @@ class ServerSettings:
     device_memory_gb: float = 0.0
     attention: str = ""
     compile_blocks: bool = False
+    spread: str = "off"
     allow_cloud: bool = True
     gemini_model: str = ""
     reasoner_url: str = ""
@@ -90,6 +96,8 @@ class ServerSettings:
             raise ValueError(f"memory {self.memory!r} is none of auto, full, offload, group, fp8, each with +tiled")
         if not 0 <= self.device_memory_gb <= 100_000:
             raise ValueError("device_memory_gb is not between 0 and 100000")
+        if self.spread not in ("off", "auto"):
+            raise ValueError(f"spread {self.spread!r} is neither off nor auto")
         if len(set(self.devices)) != len(self.devices):
             raise ValueError("devices names one twice")
         if not 4096 <= self.chunk_bytes <= 4 << 20:

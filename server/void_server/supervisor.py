@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import time
@@ -24,11 +25,12 @@ log = logging.getLogger(__name__)
 
 _BACK_OFF_S = (0.0, 0.5, 2.0, 10.0, 30.0)
 _FAILING = 3  # deaths in a row
+_RECLAIM_S = 120.0  # more than a window takes
 
 
 @dataclass
 class Worker:
-    """The worker of ``device``. ``state``: down, starting, ready, busy."""
+    """The worker of ``device``. ``state``: down, starting, ready, busy, lent: it helps with another worker's job."""
 
     device: str
     data: Path
@@ -36,6 +38,7 @@ class Worker:
     host: Mapping[str, str | bool | float] = field(default_factory=dict)  # settings of the engines: models, memory …
     state: str = "down"
     job_id: str | None = None
+    lent_to: str = ""  # the job of another worker that this one helps with
     engines: dict[str, str] = field(default_factory=dict)
     unable: dict[str, str] = field(default_factory=dict)  # engine → what keeps it from working
     reasoners: dict[str, str] = field(default_factory=dict)  # name → what keeps it from working, or ""
@@ -48,6 +51,7 @@ class Worker:
     _link: Link | None = None
     _heard: float = 0.0
     _kill_at: float | None = None
+    _kill_why: str = ""
     _quick_deaths: int = 0
     _start_at: float = 0.0
 
@@ -60,6 +64,16 @@ class Worker:
     def failing(self) -> bool:
         """Whether its process dies again and again before it is ready."""
         return self._quick_deaths >= _FAILING and self.state in ("down", "starting")
+
+    @property
+    def reclaimed(self) -> bool:
+        """Whether it was told to stop helping, and has not yet."""
+        return self.state == "lent" and self._kill_at is not None
+
+    def is_like(self, other: Worker, engine: str) -> bool:
+        """Whether it computes the same bits with ``engine``: on a GPU of the same name, which is known."""
+        same = self.kind == other.kind and self.card == other.card
+        return same and (self.card != "" or self.kind == "cpu") and engine in self.engines
 
     def fileno(self) -> int:
         return self._link.fileno() if self._link else -1
@@ -96,11 +110,29 @@ class Worker:
     def cancel(self, grace_s: float) -> None:
         """Ask the worker to stop its job; it is killed where it has not after ``grace_s`` seconds."""
         self._kill_at = self._kill_at or time.monotonic() + grace_s
+        self._kill_why = "it did not stop when its job was cancelled"
         self._send("cancel", job_id=self.job_id or "")
 
+    def lend(self, engine: str, job_id: str, line: socket.socket) -> None:
+        """It helps with another worker's job, whose worker has the other end of ``line``, until that lets it go."""
+        self.state, self.lent_to = "lent", job_id
+        self._send("lend", line, engine=engine)
+
+    def lent(self, device: str, line: socket.socket) -> None:
+        """This worker's job gets the help of ``device``, which has the other end of ``line``."""
+        self._send("lent", line, job_id=self.job_id or "", device=device)
+
+    def reclaim(self) -> None:
+        """Where it is lent: it stops helping after the window that it is at. It is killed where it does not."""
+        if self.state == "lent" and self._kill_at is None:
+            self._kill_at = time.monotonic() + _RECLAIM_S
+            self._kill_why = "it did not stop helping when it was wanted elsewhere"
+            self._send("reclaim")
+
     def idle(self) -> None:
-        """Its job has ended."""
-        self.state, self.job_id, self._kill_at, self._quick_deaths = "ready", None, None, 0
+        """Its job, or its help, has ended."""
+        self.state, self.job_id, self.lent_to = "ready", None, ""
+        self._kill_at, self._quick_deaths = None, 0
 
     def receive(self) -> list[dict[str, Any]] | None:
         """What the worker says, or None where it has died (call ``bury``)."""
@@ -119,6 +151,7 @@ class Worker:
                 self.state, self.engines = "ready", dict(message["engines"])
                 self.unable = dict(message["unable"])
                 self.reasoners, self.signing = dict(message["reasoners"]), dict(message["signing"])
+                self.card, self.memory = message["card"], message["memory"]
                 log.info("worker %s: ready", self.device)
         return [message for message in found if message["kind"] not in ("ready", "alive")]
 
@@ -128,7 +161,7 @@ class Worker:
         if self._link is None:
             return None
         if self._kill_at is not None and now > self._kill_at:
-            return "it did not stop when its job was cancelled"
+            return self._kill_why
         if now - self._heard > silence_s:
             return f"it was silent for {silence_s:.0f} s"
         return None
@@ -147,6 +180,7 @@ class Worker:
         self._quick_deaths = min(self._quick_deaths + 1, len(_BACK_OFF_S) - 1)
         self._start_at = time.monotonic() + _BACK_OFF_S[self._quick_deaths - 1]
         self.state, self._link, self._process, self._kill_at = "down", None, None, None
+        self.lent_to = ""
         self.last_status = status
         return status
 
@@ -165,10 +199,10 @@ class Worker:
                 self._process.wait()
         self.state, self._link, self._process = "down", None, None
 
-    def _send(self, kind: str, **values: Any) -> None:
+    def _send(self, kind: str, line: socket.socket | None = None, **values: Any) -> None:
         if self._link is None:
             return
         try:
-            self._link.send(kind, **values)
+            self._link.send(kind, line, **values)
         except LinkClosed:
             log.warning("worker %s does not listen", self.device)  # receive() will see its end

@@ -7,7 +7,6 @@ terms of the error tree.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from void_client.manifest import MANIFEST, ResultFile, ResultFrame, ResultManife
 from void_client.provenance import read_keys
 
 from void_engine.ability import unable
+from void_engine.interface import Helper
 from void_engine.masking import check_reasoners
-from void_engine.pipeline import Delivered, Folders, Host, make_engines, prepare_process, run_job
+from void_engine.pipeline import Delivered, Folders, Host, describe_device, make_engines, prepare_process, run_job
 
+from .lines import Borrowed, Line
 from .link import Link, LinkClosed
 from .logs import log_to_file
 from .settings import GB
@@ -67,15 +69,26 @@ class Observer:
 
 class Process:
     def __init__(
-        self, link: Link, data: Path, host: Host, reserve_bytes: int, notary: Notary, shared: SharedCache | None = None
+        self,
+        link: Link,
+        data: Path,
+        host: Host,
+        reserve_bytes: int,
+        notary: Notary,
+        shared: SharedCache | None = None,
+        *,
+        spread: bool = False,
     ) -> None:
+        """``spread``: whether its jobs may ask for the help of idle devices."""
         self._link = link
         self._shared = shared
         self._data = data
-        self._host = host
-        self._engines = make_engines(host)
+        self._borrowed = Borrowed(self._ask_for_help)
+        self._host = replace(host, helpers=self._borrowed) if spread else host
+        self._engines = make_engines(self._host)
         self._reserve_bytes = reserve_bytes
         self._notary = notary
+        self._helping: Line | None = None
         self._observer: Observer | None = None
         self._jobs: list[dict[str, Any]] = []
         self._wanted = threading.Condition()
@@ -85,8 +98,11 @@ class Process:
         threading.Thread(target=self._listen, name="void link", daemon=True).start()
         threading.Thread(target=self._say_alive, name="void alive", daemon=True).start()
         self._warm_up()
+        card, memory = describe_device(self._host.device)
         self._link.send(
             "ready",
+            card=card,
+            memory=memory,
             engines={name: engine.version for name, engine in self._engines.items()},
             unable=unable(self._host),
             reasoners=check_reasoners(self._host),
@@ -96,7 +112,10 @@ class Process:
             with self._wanted:
                 self._wanted.wait_for(lambda: bool(self._jobs))
                 message = self._jobs.pop()
-            self._run_job(message["job_id"], message["spec"], message["approved"])
+            if message["kind"] == "lend":
+                self._help(message["engine"], message["line"])
+            else:
+                self._run_job(message["job_id"], message["spec"], message["approved"])
 
     def _warm_up(self) -> None:
         """An engine that cannot is told by its first job: the others work."""
@@ -105,6 +124,23 @@ class Process:
                 engine.warm_up()
             except VoidError as error:
                 log.warning("the engine %s could not be made ready: %s", engine.name, error)
+
+    def _ask_for_help(self, job_id: str, count: int) -> None:
+        self._link.send("borrow", job_id=job_id, engine="void", count=count)
+
+    def _help(self, engine: str, line: Line) -> None:
+        """Do a part of another worker's job, until it lets go or the server wants this device back."""
+        helper = self._engines[engine]
+        try:
+            if isinstance(helper, Helper):
+                helper.help(line)
+        except ConnectionError:
+            log.info("the help has ended")
+        except Exception:  # the other worker goes on without it, and this one must not die of another's job
+            log.exception("helping failed")
+        self._helping = None
+        line.close()
+        self._link.send("free")
 
     def _run_job(self, job_id: str, spec_map: dict[str, Any], approved: bool) -> None:
         try:
@@ -127,11 +163,13 @@ class Process:
             )
             kind, data = "failed", failure.to_wire()
         self._observer = None
+        self._borrowed.end()
         self._link.send(kind, job_id=job_id, data=data)
 
     def _render(self, job_id: str, spec: JobSpec, stop: str) -> dict[str, Any]:
         observer = Observer(self._link, job_id)
         self._observer = observer
+        self._borrowed.begin(job_id)
         result = self._data / "results" / job_id
         # The mark of a finished result goes first and comes last.
         (result / MANIFEST).unlink(missing_ok=True)
@@ -140,7 +178,7 @@ class Process:
         folders = Folders(self._data / "stages", result, self._reserve_bytes, self._shared)
         store = self._data / "store"
         delivered = run_job(
-            dataclasses.replace(spec, stop=stop),
+            replace(spec, stop=stop),
             lambda digest: frame_path(store, digest),
             folders,
             observer,
@@ -163,10 +201,16 @@ class Process:
             os._exit(0)  # the server has ended: nobody waits for this work, and another worker may begin it
 
     def _hear(self, message: dict[str, Any]) -> None:
-        if message["kind"] == "run":
+        if message["kind"] == "lend":
+            message["line"] = self._helping = Line(message["line"])
+        if message["kind"] in ("run", "lend"):
             with self._wanted:
                 self._jobs.append(message)
                 self._wanted.notify()
+        elif message["kind"] == "lent":
+            self._borrowed.put(message["job_id"], Line(message["line"]))
+        elif message["kind"] == "reclaim" and self._helping is not None:
+            self._helping.leave()
         elif message["kind"] == "cancel" and self._observer is not None:
             self._observer.cancelled.set()
 
@@ -215,7 +259,7 @@ def main() -> None:
     log_to_file(data / f"worker-{device.replace(':', '')}.log")
     prepare_process()
     host = Host(
-        device=device,
+        device="cpu" if device.startswith("cpu") else device,  # torch knows one CPU
         models=Path(options["models"]) if options.get("models") else None,
         memory=options.get("memory", "auto"),
         memory_bytes=round(options.get("device_memory_gb", 0.0) * GB),
@@ -232,8 +276,8 @@ def main() -> None:
     key = key_path(data, options.get("signing_key", ""))
     notary = Notary(key, options.get("c2pa_cert", ""), options.get("c2pa_key", ""))
     reserve = int(options["reserve_bytes"])
-    shared = _shared_cache(options, key, reserve)
-    Process(Link(socket.socket(fileno=int(fd))), data, host, reserve, notary, shared).run()
+    shared, spread = _shared_cache(options, key, reserve), options.get("spread") == "auto"
+    Process(Link(socket.socket(fileno=int(fd))), data, host, reserve, notary, shared, spread=spread).run()
 
 
 if __name__ == "__main__":

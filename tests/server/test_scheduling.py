@@ -179,7 +179,7 @@ def test_a_model_does_not_go_to_the_cpu_because_the_gpu_is_down(hall):
     assert place.dispatch() == {}
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_nobody_starves_and_equals_go_by_age(hall, seed):
     """Two artists, one of whom never stops submitting; each job ends after a random while. Of jobs that want the same,
     none overtakes one that is as urgent and older, whoever sent it."""
@@ -195,8 +195,8 @@ def test_nobody_starves_and_equals_go_by_age(hall, seed):
         urgency[name] = (needs.wanted(kinds[kind], False), -priority, number)
         place.submit(name, kinds[kind], priority, "anna" if number % 5 else "bert")
 
-    for turn in range(300):
-        if turn < 150:
+    for turn in range(150):
+        if turn < 70:
             submit(turn)
         before = {worker.device: worker.job_id for worker in place.workers}
         queued = {name for name in urgency if place.scheduler.info(name).state == "queued"}

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from void_client.errors import EngineUnavailable
+from void_client.errors import EngineUnavailable, VoidError
 
 from void_engine import models
 from void_engine.diffusion import shot
 from void_engine.diffusion.options import AREA, Options, read_options
 from void_engine.diffusion.room import area_for
-from void_engine.interface import CleanFrames, Clip, GenerateRequest, Host, StageContext
+from void_engine.interface import CleanFrames, Clip, GenerateRequest, Host, Line, StageContext
 from void_engine.restore.place import Made, place
 from void_engine.restore.regions import Region, RegionClip, find_regions, whole
 from void_engine.restore.scales import Scales
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from void_engine.diffusion.pipeline import VoidPipeline
     from void_engine.diffusion.progress import Progress
     from void_engine.diffusion.run import Generated
+    from void_engine.diffusion.spread import Hands
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +146,33 @@ class VoidEngine:
         )
         return self._pipelines[key]
 
+    def hands(self, number: int, options: Options, identity: dict[str, str]) -> Hands | None:
+        """Who may help with pass ``number``, and what `help` must know there to load the same model."""
+        from void_engine.diffusion.spread import Hands
+
+        if self._host.helpers is None:
+            return None
+        known = {"passes": options.passes, "batch_windows": options.batch_windows}
+        return Hands(self._host.helpers, {"pass": number, "options": known, "identity": identity})
+
+    def help(self, line: Line) -> None:
+        """Windows of another process's job, through the same weights. Raises ``ConnectionError`` at the end."""
+        header, data = line.receive()
+        try:
+            _need_packages()
+            model = header["model"]
+            options = read_options({**model["options"], "area": 1.0})
+            identity = self.identity(asdict(options))
+            if identity != model["identity"]:
+                raise EngineUnavailable("The weights here are others.")
+            pipeline = self.pipeline(model["pass"], options, identity)
+        except VoidError as problem:
+            line.send({"kind": "refused", "why": str(problem)})
+            return
+        from void_engine.diffusion.helping import serve
+
+        serve(pipeline, header, data, line)
+
     def _let_go(self, number: int) -> None:
         """Weights of this pass with other settings go; those of the other pass, too, unless all is on the device."""
         from void_engine.diffusion.memory import release_memory
@@ -176,6 +204,7 @@ class _Work:
         self._folder.mkdir(exist_ok=True)
         self._notes: list[str] = []
         self._held: dict[str, Any] = {}
+        self._helped: set[str] = set()
 
     def run(self) -> Made:
         """The region's frames as the model made them, from the scratch folder where a killed run had finished them."""
@@ -206,6 +235,7 @@ class _Work:
             "moves": self._region.moves,
             "model_size": [self._region.model_size[1], self._region.model_size[0]],
             **self._held,
+            **({"helped_by": sorted(self._helped)} if self._helped else {}),
             "notes": self._notes,
         }
 
@@ -241,8 +271,10 @@ class _Work:
             seed=self._request.seed,
         )
         every = _SAVE_EVERY_CACHED if options.first_block_cache else _SAVE_EVERY
-        extras = Extras(motion=motion, callback=self._bar.progress, resume=Resume(folder, every))
+        hands = self._engine.hands(number, options, self._identity)
+        extras = Extras(motion=motion, callback=self._bar.progress, resume=Resume(folder, every), hands=hands)
         generated = pipeline.generate(frames, masks, request, extras)
+        self._helped.update(hands.names if hands is not None else ())
         finished.put("latents", number, {"latents": generated.latents})
         return pipeline, generated
 

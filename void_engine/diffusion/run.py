@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ from void_engine.diffusion.progress import Callback, Progress, silent
 from void_engine.diffusion.request import Request
 from void_engine.diffusion.resume import Resume
 from void_engine.diffusion.sampling import Conditions, Denoising, Sampler, Watch
+from void_engine.diffusion.spread import Hands, Spread
 from void_engine.diffusion.text import embed_prompts
 from void_engine.diffusion.warped_noise import warped_latent_noise
 
@@ -51,7 +54,8 @@ class Generated:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a caller may bring or ask for besides the request. ``motion``: pass 1's frames, for pass 2's noise."""
+    """What a caller may bring or ask for besides the request. ``motion``: pass 1's frames, for pass 2's noise.
+    ``hands``: who may take some of the windows."""
 
     init_latents: torch.Tensor | None = None
     inpaint_noise: torch.Tensor | None = None
@@ -60,6 +64,7 @@ class Extras:
     preview_every: int = 0
     resume: Resume | None = None
     trace: bool = False
+    hands: Hands | None = None
 
 
 class Run:
@@ -221,7 +226,27 @@ class Run:
             key = self._run_key(start) if self._extras.resume is not None else ""
             if self._extras.resume is not None:
                 self._extras.resume.load(key, state, self._random)
-            return sampler.run(state, conditions, self._watch(sampler, key, show)).cpu()
+            with self._spreading(conditions) as sampler.spread:
+                return sampler.run(state, conditions, self._watch(sampler, key, show)).cpu()
+
+    @contextmanager
+    def _spreading(self, conditions: Conditions) -> Iterator[Spread | None]:
+        """Where there is more than one window. Not with a cache: what it skips depends on who was given what before."""
+        hands = self._extras.hands
+        if hands is None or len(self._windows) == 1 or self._speed.first_block_cache is not None:
+            yield None
+            return
+        begin = {
+            "guidance": conditions.guidance,
+            "tokens": self.tokens,
+            "speed": self._speed.as_dict(),
+            "fp8": self._residency.mode.startswith("fp8"),
+        }
+        spread = Spread(hands, begin, {"condition": conditions.latents, "embeds": conditions.embeds})
+        try:
+            yield spread
+        finally:
+            spread.close()
 
     def _watch(self, sampler: Sampler, key: str, show: preview.PreviewMap | None) -> Watch:
         resume, steps, count = self._extras.resume, self._request.steps, len(self._windows)

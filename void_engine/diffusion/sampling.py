@@ -7,7 +7,7 @@ negative prompt first where guidance needs it. Must not know where weights lie o
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,7 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from void_engine.diffusion.geometry import PATCH, Window, ramps
 from void_engine.diffusion.loading import Scheduler, Transformer
 from void_engine.diffusion.speed import Speed
+from void_engine.diffusion.spread import Spread
 
 Rotary = tuple[torch.Tensor, torch.Tensor]
 
@@ -54,13 +55,14 @@ class Watch:
 
 @dataclass
 class Sampler:
-    """The transformer with its windows; ``speed`` says how many go through it together."""
+    """The transformer with its windows; ``speed`` says how many go through it together, ``spread`` who helps."""
 
     transformer: Transformer
     windows: tuple[Window, ...]
     device: torch.device
     dtype: torch.dtype
     speed: Speed
+    spread: Spread | None = None
     _rotary: dict[int, Rotary] = field(default_factory=dict)
 
     def start(self, latents: torch.Tensor, scheduler: Scheduler, steps: int) -> Denoising:
@@ -103,11 +105,21 @@ class Sampler:
         self, state: Denoising, conditions: Conditions, timestep: torch.Tensor, step: int, watch: Watch
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """Each window's prediction (1, n, 16, h, w), in order."""
-        for group in self._groups():
-            watch.before(step, group[0])
+
+        def here(group: Sequence[int], done: int) -> list[torch.Tensor]:
+            watch.before(step, done)
             first = step == 0 and group[0] == 0
-            outputs = self._predict(group, state, conditions, timestep, watch.first_output if first else None)
-            yield from zip(group, outputs, strict=True)
+            return self._predict(group, state, conditions, timestep, watch.first_output if first else None)
+
+        groups = self._groups()
+        if self.spread is None or len(groups) == 1:
+            for group in groups:
+                yield from zip(group, here(group, group[0]), strict=True)
+            return
+        look = lambda done: watch.before(step, done)  # noqa: E731
+        outputs = self.spread.step(groups, self.windows, state.latents.cpu(), timestep, here, look)
+        for index in range(len(self.windows)):
+            yield index, outputs[index].to(self.device)
 
     def _groups(self) -> list[list[int]]:
         groups: list[list[int]] = []
@@ -121,32 +133,44 @@ class Sampler:
 
     def _predict(
         self,
-        group: list[int],
+        group: Sequence[int],
         state: Denoising,
         conditions: Conditions,
         timestep: torch.Tensor,
         tell: Callable[[torch.Tensor, torch.Tensor], None] | None,
     ) -> list[torch.Tensor]:
-        copies = len(conditions.embeds)
-        inputs = []
-        for index in group:
-            window = self.windows[index]
-            part = slice(window.start, window.stop)
-            joined = torch.cat([state.latents[:, part], conditions.latents[:, part]], dim=2)
-            inputs.append(joined.to(self.dtype).expand(copies, -1, -1, -1, -1))
-        hidden = torch.cat(inputs)
+        parts = [slice(self.windows[index].start, self.windows[index].stop) for index in group]
+        noisy = [state.latents[:, part] for part in parts]
+        given = [conditions.latents[:, part] for part in parts]
+        return self.call(noisy, given, conditions.embeds, conditions.guidance, timestep, group[0], tell)
+
+    def call(
+        self,
+        noisy: Sequence[torch.Tensor],
+        given: Sequence[torch.Tensor],
+        embeds: torch.Tensor,
+        guidance: float,
+        timestep: torch.Tensor,
+        index: int = 0,
+        tell: Callable[[torch.Tensor, torch.Tensor], None] | None = None,
+    ) -> list[torch.Tensor]:
+        """Windows of one length through the transformer together: ``noisy`` (1, n, 16, h, w) and ``given``
+        (1, n, 32, h, w) of each. ``index``: the first one's, for the cache."""
+        copies = len(embeds)
+        joined = [torch.cat(pair, dim=2).to(self.dtype) for pair in zip(noisy, given, strict=True)]
+        hidden = torch.cat([each.expand(copies, -1, -1, -1, -1) for each in joined])
         times = timestep.to(self.device).expand(len(hidden))
-        with self.speed.window(self.transformer, group[0]):
+        with self.speed.window(self.transformer, index):
             output = self.transformer(
                 hidden_states=hidden,
-                encoder_hidden_states=conditions.embeds.repeat(len(group), 1, 1),
+                encoder_hidden_states=embeds.repeat(len(noisy), 1, 1),
                 timestep=times,
-                image_rotary_emb=self.rotary(self.windows[group[0]].length, *hidden.shape[-2:]),
+                image_rotary_emb=self.rotary(hidden.shape[1], *hidden.shape[-2:]),
                 return_dict=False,
             )[0].float()
         if tell is not None:
             tell(output[:copies], times[:copies])
-        return [_guided(part, conditions.guidance) for part in output.split(copies)]
+        return [_guided(part, guidance) for part in output.split(copies)]
 
     def forget(self) -> None:
         """Empty the caches that carry over from step to step."""
