@@ -31,6 +31,7 @@ test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), wh
 	.venvs/py39/bin/python -m pytest -q tests/client tests/test_packaging.py tests/nuke/test_install_place.py tests/nuke/test_install_targets.py
 
 # Nuke 14 has Python 3.9, Nuke 15 has 3.10; that of Nuke 16 and 17, 3.11, is in `make test`. Servers run from .venvs/dev.
+# Nukes differ in when they tell of changed knobs: tests/nuke_standin/README.md.
 NUKE_TESTS := tests/nuke/plugin $(wildcard tests/nuke/test_standin_*.py tests/nuke/test_fake_nuke.py tests/nuke/test_gizmo*.py)
 
 test-nuke: $(DEV)/.done  ## the plugin's tests on the Pythons of Nuke 14 and 15, where they are; those that are not found are named
@@ -44,7 +45,8 @@ test-nuke: $(DEV)/.done  ## the plugin's tests on the Pythons of Nuke 14 and 15,
 	        touch $$venv/.done; \
 	    fi; \
 	    echo "Python $$version:"; \
-	    PYTHONPATH=nuke_plugin:server:. VOID_TEST_SERVER_PYTHON=$(abspath $(DEV))/bin/python \
+	    case $$version in 3.9) heard="open panel";; *) heard=always;; esac; \
+	    FAKE_NUKE_KNOB_CHANGED="$$heard" PYTHONPATH=nuke_plugin:server:. VOID_TEST_SERVER_PYTHON=$(abspath $(DEV))/bin/python \
 	        $$venv/bin/python -m pytest -q -m "not slow" --numprocesses auto --dist loadfile $(NUKE_TESTS); \
 	done
 

@@ -87,7 +87,10 @@ def changes(nuke: Any, node_class: str = "Blur") -> list:
     return seen
 
 
-def test_knob_changed_comes_with_dummy_knobs_too(nuke: Any) -> None:
+def test_knob_changed_comes_with_dummy_knobs_too(standin: Any) -> None:
+    import nuke
+
+    standin.reset(knob_changed="always")
     seen = changes(nuke)
     node = nuke.createNode("Blur")
     node["size"].setValue(3)
@@ -113,7 +116,7 @@ def test_a_closed_panel_is_heard_or_not(standin: Any, when: str, expected: list)
 def test_knobs_are_heard_without_a_gui(standin: Any) -> None:
     import nuke
 
-    standin.reset(gui=False)
+    standin.reset(gui=False, knob_changed="always")
     seen = changes(nuke)
     nuke.createNode("Blur")["size"].setValue(3)
     assert seen == ["size"]

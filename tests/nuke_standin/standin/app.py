@@ -19,9 +19,10 @@ def reset(
     indie: bool = False,
     version: tuple = (16, 0, 3),
     plugin_path: Any = (),
-    knob_changed: str = "always",
+    knob_changed: str = "",
 ) -> None:
     """A Nuke that was just started, with an empty script. The calling thread is its main thread."""
+    knob_changed = knob_changed or os.environ.get("FAKE_NUKE_KNOB_CHANGED", "always")
     if knob_changed not in ("always", "open panel"):
         raise ValueError(f"knob_changed is always or open panel, not {knob_changed!r}")
     fresh = State(gui=gui, indie=indie, version=version, knob_changed=knob_changed, main_thread=threading.get_ident())

@@ -163,8 +163,7 @@ def main(arguments: list) -> int:
     sys.meta_path.insert(0, HiddenModules(hidden))  # type: ignore[arg-type]
     gui = not options.terminal and not options.render
     major = int(os.environ.get("FAKE_NUKE_VERSION", "16"))
-    heard = os.environ.get("FAKE_NUKE_KNOB_CHANGED", "always")
-    app.reset(gui=gui, indie=options.indie, version=(major, 0, 3), knob_changed=heard)
+    app.reset(gui=gui, indie=options.indie, version=(major, 0, 3))
     S.raw_args = arguments
     app._constants()
     print_banner()
