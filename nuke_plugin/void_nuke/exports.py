@@ -22,7 +22,7 @@ from void_client.sequence import FramePattern
 from . import upstream
 from .messages import failure
 from .node import VoidNode, quiet
-from .plate import above, pattern_of
+from .plate import above, pattern_of, view
 
 PLATE, PRIMARY, AFFECTED, QUADMASK = "plate", "primary", "affected", "quadmask"
 _WRITES = {PLATE: "ExportPlate", PRIMARY: "ExportPrimary", AFFECTED: "ExportAffected", QUADMASK: "ExportQuadmask"}
@@ -92,7 +92,7 @@ def _render(node: VoidNode, kind: str, pattern: str, first: int, last: int, half
     write = node.inner(_WRITES[kind])
     with _switched_on(write, pattern, half):
         try:
-            nuke.execute(write, first, last, 1)
+            nuke.execute(write, first, last, 1, [view()])
         except RuntimeError as problem:
             text = str(problem).strip() or "Nuke gave no reason"
             if "cancel" in text.lower():

@@ -119,7 +119,7 @@ def untouched_files(plate: Any, frames: tuple[int, ...]) -> str:
 def pattern_of(read: Any) -> str:
     """A Read's or Write's files with Tcl, views and path rules worked out, the frame number left in; absolute."""
     text = str(nuke.filename(read, nuke.REPLACE) or "")
-    text = re.sub(r"%V", _view(), text).replace("%v", _view()[:1])
+    text = re.sub(r"%V", view(), text).replace("%v", view()[:1])
     if text and not os.path.isabs(text):
         text = os.path.join(_evaluated("project_directory") or os.getcwd(), text)
     return text.replace("\\", "/")
@@ -220,6 +220,7 @@ def _size(node: Any) -> str:
     return f"{shape.width()}x{shape.height()}"
 
 
-def _view() -> str:
+def view() -> str:
+    """The view that is solved: behind a OneView every one is the same."""
     views = list(nuke.views())
     return str(views[0]) if views else "main"
