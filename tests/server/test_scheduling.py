@@ -40,11 +40,12 @@ def spec(engine: str = "cleanplate", stop: str = "", segmenter: str = "", **opti
 class Hall:
     """A scheduler with devices that stand still."""
 
-    def __init__(self, folder: Path, *devices: str) -> None:
+    def __init__(self, folder: Path, *devices: str, spread: str = "off") -> None:
         self.journal = Journal(folder / "journal.sqlite")
         self.journal.put_frame(FRAME.sha256, FRAME.size)
         self.workers = [Standing(device, folder, state="ready") for device in devices]
-        self.scheduler = Scheduler(self.journal, list(self.workers), ServerSettings(data=str(folder), devices=devices))
+        settings = ServerSettings(data=str(folder), devices=devices, spread=spread)
+        self.scheduler = Scheduler(self.journal, list(self.workers), settings)
 
     def submit(self, name: str, job: JobSpec, priority: int = 50, client: str = "anna") -> None:
         self.scheduler.submit(name, job.to_wire(), priority, client)
@@ -63,10 +64,10 @@ class Hall:
 def hall(tmp_path: Path) -> Iterator[Any]:
     made: list[Hall] = []
 
-    def make(*devices: str) -> Hall:
+    def make(*devices: str, **settings: str) -> Hall:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(Hall(folder, *devices))
+        made.append(Hall(folder, *devices, **settings))
         return made[-1]
 
     yield make
@@ -177,6 +178,82 @@ def test_a_model_does_not_go_to_the_cpu_because_the_gpu_is_down(hall):
     place.workers[1].state, place.workers[1]._quick_deaths = "down", 4
     place.submit("model", spec("void"))
     assert place.dispatch() == {}
+
+
+# --- lending
+
+
+class Lending:
+    """A hall of GPUs with one long shot at work on the first."""
+
+    def __init__(self, place: Hall) -> None:
+        self.place = place
+        for worker in place.workers:
+            worker.card, worker.engines = "card" if worker.kind == "cuda" else "", {"void": "3", "cleanplate": "1"}
+        place.submit("long", spec("void"))
+        assert place.dispatch() == {place.workers[0].device: "long"}
+
+    def borrow(self, count: int) -> list[str]:
+        """Who is lent then."""
+        message = {"kind": "borrow", "job_id": "long", "engine": "void", "count": count}
+        self.place.scheduler.hear(self.place.workers[0], message)
+        return [worker.device for worker in self.place.workers if worker.state == "lent"]
+
+    def free(self, place: int) -> None:
+        self.place.scheduler.hear(self.place.workers[place], {"kind": "free"})
+
+
+def test_idle_devices_are_lent_as_many_as_can_be_used(hall):
+    lending = Lending(hall("cuda:0", "cuda:1", "cuda:2", "cuda:3", "cpu", spread="auto"))
+    assert lending.borrow(1) == ["cuda:1"]
+    assert lending.borrow(1) == ["cuda:1"]  # in all, however often it is asked
+    assert lending.borrow(2) == ["cuda:1", "cuda:2"]
+    lending.free(1)
+    assert lending.place.workers[1].state == "ready"
+    assert lending.borrow(9) == ["cuda:1", "cuda:2", "cuda:3"]  # the CPU is no GPU
+
+
+def test_nothing_is_lent_where_the_setting_is_off(hall):
+    assert Lending(hall("cuda:0", "cuda:1")).borrow(1) == []
+
+
+@pytest.mark.parametrize("changed", [{"card": "another"}, {"card": ""}, {"engines": {"cleanplate": "1"}}])
+def test_only_a_device_that_computes_the_same_bits_is_lent(hall, changed):
+    lending = Lending(hall("cuda:0", "cuda:1", spread="auto"))
+    for worker in lending.place.workers if changed.get("card") == "" else lending.place.workers[1:]:
+        for name, value in changed.items():
+            setattr(worker, name, value)
+    assert lending.borrow(1) == []
+
+
+def test_a_device_that_a_queued_job_could_use_is_not_lent(hall):
+    lending = Lending(hall("cuda:0", "cuda:1", spread="auto"))
+    lending.place.submit("next", spec("void"))
+    assert lending.borrow(1) == []
+    lending = Lending(hall("cuda:0", "cuda:1", "cpu", spread="auto"))
+    lending.place.submit("model", spec("void"))
+    lending.place.dispatch()
+    lending.place.end("cuda:1")
+    assert lending.borrow(1) == ["cuda:1"]
+
+
+def test_a_queued_job_takes_a_device_back_one_at_a_time(hall):
+    lending = Lending(hall("cuda:0", "cuda:1", "cuda:2", "cpu", spread="auto"))
+    place = lending.place
+    assert lending.borrow(2) == ["cuda:1", "cuda:2"]
+    place.submit("plate", spec())
+    assert place.dispatch() == {"cuda:0": "long", "cpu": "plate"}
+    place.submit("second plate", spec())  # would rather have the CPU, and is quicker on its own turn
+    place.dispatch()
+    assert [worker.reclaimed for worker in place.workers] == [False, False, False, False]
+    place.submit("urgent", spec("void"))
+    for _ in range(2):
+        place.dispatch()
+        assert [worker.reclaimed for worker in place.workers] == [False, False, True, False]
+    assert lending.borrow(2) == ["cuda:1", "cuda:2"]
+    lending.free(2)
+    assert place.dispatch() == {"cuda:0": "long", "cuda:2": "urgent", "cpu": "plate"}
+    assert place.workers[2].overdue(60.0) is None  # it came in time: nobody kills it
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -86,7 +86,8 @@ class Spread:
         own: Sequence[int] | None = work.groups.popleft()  # the first is never a helper's
         ready = [each for each in self._helpers if each.state == "ready"]
         for helper in ready:
-            first = work.take_last(helper) if work.groups else None  # each gets one, however quick this device is
+            with self._lock:
+                first = work.take_last(helper) if work.groups else None  # each gets one, however quick this device is
             if first is not None:
                 arguments = (helper, work, first)
                 helper.thread = threading.Thread(target=self._serve, args=arguments, name="void helper", daemon=True)
