@@ -7,6 +7,7 @@ paths are the submitter's, absolute.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,8 @@ class FarmJob:
     def __post_init__(self) -> None:
         if not self.shots and self.render is None:
             raise JobError("There is nothing to do for the farm.", hint="Submit a script with VOID nodes, or shots.")
-        names = [each.name for each in self.shots]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(each.name for each in self.shots)
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             raise JobError(f"Two tasks have the name {twice[0]}.", hint="Give each node or shot a name of its own.")
 
@@ -115,13 +116,15 @@ class FarmJob:
 def task_names(labels: Iterable[str]) -> dict[str, str]:
     """Label → a task's name that is unique: ``Group1.VOID1`` stays, ``shot 10`` becomes ``shot_10``."""
     names: dict[str, str] = {}
-    for label in labels:
+    taken: set[str] = set()
+    for label in dict.fromkeys(labels):
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", label).strip("._-")[:56] or "shot"
         name, count = plain, 1
-        while name in names.values():
+        while name in taken:
             count += 1
             name = f"{plain}_{count}"
         names[label] = name
+        taken.add(name)
     return names
 
 

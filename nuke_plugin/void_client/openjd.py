@@ -29,10 +29,10 @@ def write_bundle(job: FarmJob, folder: Path) -> Path:
     """The whole bundle; a script to be rendered lies in ``folder`` already. Raises ``DiskFull``, ``OSError``."""
     (folder / SHOTS).mkdir(parents=True, exist_ok=True)
     for name, content in shot_texts(job).items():
-        write_durably(folder / SHOTS / name, _yaml(content))
-    write_durably(folder / ASSETS, _yaml(asset_references(job)))
-    write_durably(folder / VALUES, _yaml(parameter_values(job)))
-    write_durably(folder / TEMPLATE, _yaml(template(job)))
+        write_durably(folder / SHOTS / name, yaml_bytes(content))
+    write_durably(folder / ASSETS, yaml_bytes(asset_references(job)))
+    write_durably(folder / VALUES, yaml_bytes(parameter_values(job)))
+    write_durably(folder / TEMPLATE, yaml_bytes(template(job)))
     return folder
 
 
@@ -271,7 +271,8 @@ def _render_step(job: FarmJob, after: list[str]) -> dict[str, Any]:
     }
 
 
-def _yaml(value: Any) -> bytes:
+def yaml_bytes(value: Any) -> bytes:
+    """A file's content: block style, keys in their order, no line broken."""
     text = io.StringIO()
     writer = YAML(typ="rt", pure=True)
     writer.default_flow_style = False
