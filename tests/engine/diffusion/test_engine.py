@@ -18,7 +18,7 @@ from void_engine.diffusion.options import read_options
 from void_engine.interface import GenerateRequest, Host
 from void_engine.quadmask import resized
 
-SMALL = {"height": 32, "width": 48, "steps": 3, "steps_2": 2, "window_frames": 13, "overlap_frames": 8}
+SMALL = {"height": 16, "width": 32, "steps": 3, "steps_2": 2, "window_frames": 13, "overlap_frames": 8}
 
 
 def clip(frames: int = 6, height: int = 64, width: int = 96, kind: type[MemoryClip] = MemoryClip) -> MemoryClip:
@@ -55,7 +55,7 @@ def test_frames_with_a_hole_are_written_at_the_plates_size_and_others_are_not(en
     plates = clip()
     out, facts = run(engine, plates, tmp_path / "scratch")
     assert sorted(out.frames) == [1, 2, 3, 4, 5]
-    assert facts["regions"][0]["model_size"] == [48, 32]
+    assert facts["regions"][0]["model_size"] == [32, 16]
     assert all(frame.shape == (64, 96, 3) for frame in out.frames.values())
 
 
@@ -236,7 +236,7 @@ def two_holes() -> MemoryClip:
 def test_holes_far_apart_are_generated_apart_and_both_are_written(engine, tmp_path):
     plates = two_holes()
     out, facts = run(engine, plates, tmp_path / "s")
-    assert [each["model_size"] for each in facts["regions"]] == [[48, 32]] * 2
+    assert [each["model_size"] for each in facts["regions"]] == [[32, 16]] * 2
     assert facts["regions"][0]["crop"] != facts["regions"][1]["crop"]
     assert all(each["crop"][2] < 200 for each in facts["regions"])
     for frame in out.frames.values():

@@ -203,6 +203,20 @@ assert steps[0] == 5, steps
     assert np.array_equal(np.load(tmp_path / "frames.npy"), pipe(*SHORT, "an empty table", **ONE_WINDOW).frames)
 
 
+@pytest.fixture(scope="module")
+def expected(pipe: VoidPipeline) -> np.ndarray:
+    """The short clip, uninterrupted."""
+    return pipe(*SHORT, "an empty table", **ONE_WINDOW).frames
+
+
+@pytest.fixture(scope="module")
+def state(pipe: VoidPipeline, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a run that stopped before its step 5 had saved."""
+    folder = tmp_path_factory.mktemp("stopped")
+    stopped_after(pipe, folder, 5)
+    return (folder / "denoising.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -221,8 +235,8 @@ assert steps[0] == 5, steps
     ],
     ids=lambda change: "-".join(change),
 )
-def test_a_state_of_another_run_is_not_used(pipe, tmp_path, change):
-    stopped_after(pipe, tmp_path, 5)
+def test_a_state_of_another_run_is_not_used(pipe, state, tmp_path, change):
+    (tmp_path / "denoising.safetensors").write_bytes(state)
     change = dict(change)
     clip, prompt = change.pop("clip", SHORT), change.pop("prompt", "an empty table")
     settings = {**ONE_WINDOW, **change}
@@ -233,8 +247,7 @@ def test_a_state_of_another_run_is_not_used(pipe, tmp_path, change):
     assert np.array_equal(with_state, pipe(*clip, prompt, **settings).frames)
 
 
-def test_a_state_of_other_weights_or_another_number_format_is_not_used(pipe, tiny, prompts, tmp_path):
-    stopped_after(pipe, tmp_path, 5)
+def test_a_state_of_other_weights_or_another_number_format_is_not_used(tiny, state, prompts, tmp_path):
     others = {
         "checkpoint": load(tiny, prompts, checkpoint=tiny.pass2),
         "identity": load(tiny, prompts, identity="another base"),
@@ -243,14 +256,14 @@ def test_a_state_of_other_weights_or_another_number_format_is_not_used(pipe, tin
     for name, other in others.items():
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "denoising.safetensors").write_bytes((tmp_path / "denoising.safetensors").read_bytes())
+        (folder / "denoising.safetensors").write_bytes(state)
         _, calls = counted(other, SHORT, resume=Resume(folder, EVERY), **ONE_WINDOW)
         assert calls == STEPS, name
 
 
-def test_a_run_goes_on_where_the_weights_are_held_in_another_way(pipe, tiny, prompts, tmp_path):
+def test_a_run_goes_on_where_the_weights_are_held_in_another_way(pipe, tiny, state, prompts, tmp_path):
     """After a restart more or less memory may be free; the picture is the same."""
-    stopped_after(pipe, tmp_path, 5)
+    (tmp_path / "denoising.safetensors").write_bytes(state)
     found, calls = counted(load(tiny, prompts, memory="full"), SHORT, resume=Resume(tmp_path, EVERY), **ONE_WINDOW)
     assert calls == 2
     assert np.array_equal(found, pipe(*SHORT, "an empty table", **ONE_WINDOW).frames)
@@ -276,14 +289,14 @@ def without_tensor(path: Path, name: str) -> None:
     ],
     ids=["cut", "cut in the header", "empty", "rubbish", "no latents", "no generator"],
 )
-def test_a_spoiled_state_starts_the_run_again_and_says_so(pipe, tmp_path, caplog, spoil):
-    stopped_after(pipe, tmp_path, 5)
+def test_a_spoiled_state_starts_the_run_again_and_says_so(pipe, state, expected, tmp_path, caplog, spoil):
+    (tmp_path / "denoising.safetensors").write_bytes(state)
     spoil(tmp_path / "denoising.safetensors")
     with caplog.at_level(logging.WARNING):
         found, calls = counted(pipe, SHORT, resume=Resume(tmp_path, EVERY), **ONE_WINDOW)
     assert calls == STEPS
     assert "starts again" in caplog.text
-    assert np.array_equal(found, pipe(*SHORT, "an empty table", **ONE_WINDOW).frames)
+    assert np.array_equal(found, expected)
 
 
 def test_a_folder_is_made_where_only_its_name_is_given(pipe, tmp_path):
