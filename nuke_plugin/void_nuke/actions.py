@@ -364,7 +364,8 @@ def _told(void: VoidNode, keep_state: bool = False) -> Iterator[None]:
     """The boundary of a click: a failure is shown once, in a dialog and in the node. ``keep_state``: what is being done
     does not concern the result."""
     try:
-        yield
+        with _indie_told():
+            yield
     except VoidError as error:
         told = explain(error)
         if not keep_state:
@@ -373,3 +374,14 @@ def _told(void: VoidNode, keep_state: bool = False) -> Iterator[None]:
         if not nuke.GUI:
             raise
         nuke.message(f"VOID: {told}")
+
+
+@contextmanager
+def _indie_told() -> Iterator[None]:
+    """Nuke Indie refuses Python in any script of more than ten nodes, and a VOID node alone has more inside."""
+    try:
+        yield
+    except RuntimeError as problem:
+        if "Indie" not in str(problem):
+            raise
+        raise failure("indie") from problem

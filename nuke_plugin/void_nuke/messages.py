@@ -77,6 +77,10 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
     "version_gone": Text(
         "The files of {version} are not on disk any more.", "Choose another version, or solve again: it comes back."
     ),
+    "indie": Text(
+        "Nuke Indie lets Python work on scripts of ten nodes at most: VOID cannot solve in it.",
+        "Solve with `void render` on the command line, and read the result with a Read.",
+    ),
     "no_nodes": Text("The script has no VOID node that is on.", "Create one, or enable one."),
     "farm_folder": Text("The farm job could not be written to {folder}: {why}.", "Check the folder; ask your TD."),
     "farm_refused": Text("Deadline Cloud did not take the job: {why}", "The job's folder is kept: submit it by hand."),

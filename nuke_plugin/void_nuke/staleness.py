@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,6 +21,8 @@ from .description import INPUTS, stale_knobs
 from .node import VoidNode
 from .states import State
 
+SHOWN, APPROVE = "The quadmask is shown.", "Look at it, correct it or press Approve."
+EARLIER, SOLVE_AGAIN = "The quadmask is of the node before your change.", "Solve again, or approve it as it is."
 _COUNTED = (*stale_knobs(), "void_clicks")
 _sidecars: dict[tuple[str, str], tuple[object, str]] = {}
 _looked: dict[str, tuple[str, str]] = {}
@@ -50,7 +53,11 @@ def fingerprint_quickly(node: VoidNode) -> str:
 def refreshed(node: VoidNode, running: bool) -> Optional[State]:
     """The state that the node should show instead of the one that it shows; None where that is right."""
     state = node.state
-    if running or state.name not in (states.READY, states.STALE):
+    if running:
+        return None
+    if state.name == states.MASKS_READY and state.looked:
+        return _review(node, state)
+    if state.name not in (states.READY, states.STALE):
         return None
     solved = node.solved
     made = solved.prints.get(solved.shown, "")
@@ -65,6 +72,13 @@ def refreshed(node: VoidNode, running: bool) -> Optional[State]:
             job_id=state.job_id,
         )
     return wanted if wanted.name != state.name or wanted.version != state.version else None
+
+
+def _review(node: VoidNode, state: State) -> Optional[State]:
+    """A quadmask that is shown may be of the node as it was before a correction."""
+    current = state.looked == fingerprint_quickly(node)
+    wanted = replace(state, what=SHOWN, do=APPROVE) if current else replace(state, what=EARLIER, do=SOLVE_AGAIN)
+    return wanted if wanted.what.split(".")[0] != state.what.split(".")[0] else None
 
 
 def _knobs(node: VoidNode) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, Optional
 
@@ -106,7 +107,12 @@ def test_server() -> None:
         from . import server_test
 
         settings = studio.load_plugin_settings(os.environ)
-        nuke.message(server_test.ask(studio.client_settings(settings, os.environ)))
+        connection = studio.client_settings(settings, os.environ)
+
+        def ask() -> None:
+            nuke.executeInMainThread(nuke.message, args=(server_test.ask(connection),))
+
+        threading.Thread(target=ask, name="void test", daemon=True).start()
 
     _guarded(test)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import nuke
 from void_client.result_store import Version
 
-from . import bars, office, results, states
+from . import bars, office, results, staleness, states
 from .messages import explain, failure
 from .node import VoidNode, by_uuid, quiet
 from .sessions import Job, Report
@@ -28,6 +28,9 @@ def apply(job: Job, report: Report) -> None:
     node = by_uuid(job.uuid)
     if node is not None:
         write(node, report)
+        later = staleness.refreshed(node, not report.last)
+        if later is not None:  # the artist went on working meanwhile
+            node.show(later)
         if report.error is not None and report.error.state == states.FAILED and not job.submitted and nuke.GUI:
             nuke.message(f"VOID: {report.error}")
 
@@ -44,7 +47,7 @@ def write(node: VoidNode, report: Report) -> None:
     state = report.state
     with quiet():
         if report.masks is not None:
-            state = replace(state, shown_before=_show_masks(node, report.masks))
+            state = replace(state, shown_before=_show_masks(node, report.masks), looked=report.looked)
         elif report.version is not None:
             _end_review(node, before.shown_before)
             results.show(node, report.version, report.looked)
