@@ -36,7 +36,7 @@ from . import (
     updates,
 )
 from .messages import explain, failure
-from .node import VoidNode, by_uuid, is_quiet, is_void, quiet
+from .node import VoidNode, all_nodes, by_uuid, is_quiet, is_void, quiet
 from .order import Order
 from .sessions import Job, Line, cancel_on_server, in_background
 from .states import State
@@ -114,6 +114,7 @@ def reload(node: Any) -> None:
 
 def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
     with _told(void):
+        all_nodes()  # reports find their node by it: where Nuke refuses, it does so now
         running = office.running(void.uuid)
         if running is not None:
             if running.looked == staleness.fingerprint(void):

@@ -147,6 +147,7 @@ def test_nuke_indie_is_told(artist, plate, monkeypatch):
     from standin.state import S
 
     node = artist.void(artist.read(plate))
+    artist.click(node)
     monkeypatch.setattr(S, "indie", True)
     artist.press(node, "solve")
     assert "Nuke Indie lets Python work on scripts of ten nodes at most" in artist.said()[-1]
