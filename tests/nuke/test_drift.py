@@ -90,7 +90,7 @@ def qt() -> frozenset[str]:
     found: set[str] = set()
     for file in importlib.metadata.files("PySide6-Essentials") or []:
         if file.suffix == ".pyi" and file.stem in ("QtCore", "QtGui", "QtWidgets"):
-            found.update(re.findall(r"^ +(?:def )?(\w+) ?[:(]", file.read_text(encoding="utf-8"), re.MULTILINE))
+            found.update(re.findall(r"^ +(?:def )?(\w+) *[:(]", file.read_text(encoding="utf-8"), re.MULTILINE))
     return frozenset(found)
 
 
