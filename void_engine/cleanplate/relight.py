@@ -19,6 +19,7 @@ from void_engine.cleanplate import pixels, seam, shaper
 from void_engine.cleanplate.pixels import Floats, Mask
 from void_engine.cleanplate.shaper import Encoded
 from void_engine.grain import GrainModel
+from void_engine.grain.synthesis import strength_at
 
 _SMOOTH = 0.012  # of the plate's width: a gain is no finer than this
 _WIDE = 2.0  # times as smooth where only a fill tells the level
@@ -57,10 +58,33 @@ def relight(
     ``seen``: how far ``clean`` was filmed (1) or invented (0). ``ring``: kept pixels at which both are comparable.
     ``width``: the plate's. ``shift``: pixels that ``clean`` may be out of place.
     """
-    trust = np.zeros(affected.shape, np.float32)
-    if np.count_nonzero(affected) < _SMALL:
-        return Relit(clean, trust)
-    sigma = max(2.0, _SMOOTH * width)
+    picture, trust = clean.copy(), np.zeros(affected.shape, np.float32)
+    if np.count_nonzero(affected) >= _SMALL:
+        sigma = max(2.0, _SMOOTH * width)
+        part = _around(affected, round(3.0 * sigma))
+        given = (plate[part], clean[part], affected[part], seen[part], ring[part])
+        picture[part], trust[part] = _relit(*given, model, sigma, shift)
+    return Relit(picture, trust)
+
+
+def _around(mask: Mask, grow: int) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - grow), int(rows[-1]) + 1 + grow),
+        slice(max(0, int(columns[0]) - grow), int(columns[-1]) + 1 + grow),
+    )
+
+
+def _relit(
+    plate: Encoded,
+    clean: Encoded,
+    affected: Mask,
+    seen: Floats,
+    ring: Mask,
+    model: GrainModel,
+    sigma: float,
+    shift: float,
+) -> tuple[Encoded, Floats]:
     own, lit = (_logarithm(picture) for picture in (plate, clean))
     even = (np.maximum(own, lit) < np.log(_LAMP)).all(axis=2)
     told = ((affected & (seen > _SEEN)) | ring) & even
@@ -85,7 +109,7 @@ def relight(
     mixed = 2.0 / (1.0 + louder**2)
     mixed += (1.0 - mixed) * pixels.blurred(core.astype(np.float32), 1.0)[..., None]
     share = (pixels.blurred(trust, 1.0) * affected)[..., None] * mixed
-    return Relit(np.asarray(clean + (off - clean) * share, dtype=np.float32), trust)
+    return np.asarray(clean + (off - clean) * share, dtype=np.float32), trust
 
 
 def _logarithm(picture: Encoded) -> Encoded:
@@ -113,7 +137,7 @@ def _grain(model: GrainModel, plate: Encoded, off: Encoded, gain: Encoded) -> tu
     """The grain's variance that the level ``off`` should have, and how many times stronger the plate's is there."""
     variance, louder = np.empty(plate.shape, np.float32), np.ones(plate.shape, np.float32)
     for channel in range(3):
-        had, should = (model.strength(picture[..., channel], channel) for picture in (plate, off))
+        had, should = (strength_at(model, picture[..., channel], channel) for picture in (plate, off))
         # A step of the encoding is more light the brighter it is.
         steep = (
             np.cosh(shaper.NORM * plate[..., channel])

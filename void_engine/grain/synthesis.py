@@ -42,7 +42,7 @@ def synthesise(model: GrainModel, level: Encoded, key: tuple[int, int], origin: 
         for other in range(1, channel + 1):
             plane += white[other] * mixing[channel, other]
         noise[..., channel] = _filtered(plane, model.kernel[channel], origin, level.shape[:2])
-        noise[..., channel] *= _strength(model, level[..., channel], channel)
+        noise[..., channel] *= strength_at(model, level[..., channel], channel)
     return noise
 
 
@@ -87,7 +87,8 @@ def _separated(kernel: bytes) -> list[tuple[npt.NDArray[np.float32], npt.NDArray
     return [((columns[:, k] * sizes[k] * gain).astype(np.float32), rows[k].astype(np.float32)) for k in range(count)]
 
 
-def _strength(model: GrainModel, level: npt.NDArray[np.float32], channel: int) -> npt.NDArray[np.float32]:
+def strength_at(model: GrainModel, level: npt.NDArray[np.float32], channel: int) -> npt.NDArray[np.float32]:
+    """`GrainModel.strength` of many pixels: from a table, several times faster."""
     table = model.strength(np.linspace(_LOW, _HIGH, _TABLE), channel).astype(np.float32)
     scale = np.float32((_TABLE - 1) / (_HIGH - _LOW))
     index = (level - np.float32(_LOW)) * scale + np.float32(0.5)
