@@ -15,11 +15,11 @@ demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against
 	$(DEMO)/bin/void demo --out demo_out
 
 test: $(DEV)/.done  ## all fast tests, a process for each core; a file's tests share their servers and models
-	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
+	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory test-nuke
 
 test-slow: $(DEV)/.done  ## kills at many points, long soaks
-	$(DEV)/bin/python -m pytest -m slow --ignore tests/farm --numprocesses auto --dist loadfile
+	$(DEV)/bin/python -m pytest -m slow --ignore tests/farm --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-39:  ## the base install and the client's tests on Python 3.9 (Nuke 14), where there is one
 	@if [ -z "$(PYTHON39)" ]; then echo "Python 3.9 not found: the base install was not tested on it"; exit 0; fi; \
