@@ -409,6 +409,10 @@ def test_a_panel_is_registered_by_name(nuke: Any) -> None:
 
     nukescripts.panels.registerWidgetAsPanel("void_nuke.queue.Panel", "VOID Queue", "void.queue")
     assert S.panels["void.queue"]["name"] == "VOID Queue"
+    assert nuke.getPaneFor("void.queue") is None
+    made = nukescripts.panels.registerWidgetAsPanel("void_nuke.queue.Panel", "VOID Queue", "void.queue", create=True)
+    made.addToPane(nuke.getPaneFor("Properties.1"))
+    assert nuke.getPaneFor("void.queue") is not None
     with pytest.raises(TypeError, match="string"):
         nukescripts.panels.registerWidgetAsPanel(object(), "x", "y")
 

@@ -154,6 +154,7 @@ getInput, getFilename, choice = _main_only(_ui.get_input), _main_only(_ui.get_fi
 error, warning, critical = _main_only(_ui.error), _main_only(_ui.warning), _main_only(_ui.critical)
 debug, tprint = _main_only(_ui.debug), _ui.tprint
 menu, toolbar = _main_only(_menu.menu), _main_only(_menu.toolbar)
+getPaneFor = _main_only(_menu.get_pane_for)
 addFavoriteDir, removeFavoriteDir = _main_only(_menu.add_favorite_dir), _main_only(_menu.remove_favorite_dir)
 connectViewer, activeViewer = _main_only(_app.connect_viewer), _main_only(_app.active_viewer)
 

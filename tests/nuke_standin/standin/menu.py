@@ -162,6 +162,22 @@ def toolbar(name: str, create: bool = True) -> Any:
     return S.menus.setdefault(name, Menu(name))
 
 
+class Dock:
+    """A pane of the window, into which panels go."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+
+def get_pane_for(name: str) -> Any:
+    """`nuke.getPaneFor`: the pane of a panel; None while it is in none."""
+    if not S.gui:
+        raise RuntimeError("Invalid function call in non-gui mode: nuke.getPaneFor")
+    if name.startswith(("Properties", "DAG", "Viewer")):
+        return Dock(name)
+    return Dock(name) if S.panels.get(name, {}).get("shown") else None
+
+
 def add_favorite_dir(
     name: str,
     directory: str,
