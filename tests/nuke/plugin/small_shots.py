@@ -15,10 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from void_client.settings import CONNECTION_FILE, ClientSettings, load_client_settings
+
+if TYPE_CHECKING:
+    import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
