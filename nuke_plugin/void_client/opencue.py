@@ -186,9 +186,9 @@ def _solve_layer(
         "render",
         f"{_word('The folder', folder.as_posix())}/{SHOTS}/#ZFRAME#.yaml",
     ]
+    words.append("--remote" if job.server else "--local")
     needs = settings.solve
     if job.server:
-        words.append("--remote")
         needs = Needs(needs.service, 1, 1024, needs.tags)
     elif gpu:
         # OpenCue lends this frame some of the host's GPUs; it names them, and leaves it to the frame to use no others.

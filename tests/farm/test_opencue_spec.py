@@ -114,7 +114,7 @@ def test_ten_thousand_shots_have_ten_thousand_files() -> None:
     assert names == ["0001.yaml", "0002.yaml", "0003.yaml"]
     (layer,) = Cue.launched(text_of(FarmJob("many", shots))).layers
     assert format_frames(layer.starts()) == "1-10001"
-    assert layer.said(10_001).endswith("/shots/10001.yaml")
+    assert layer.said(10_001).endswith("/shots/10001.yaml --local")
 
 
 # --- the host's side
@@ -155,7 +155,7 @@ def test_a_path_with_blanks_and_quotes_stays_one_word(tmp_path: Path) -> None:
     words = subprocess.run(
         ["/bin/sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert words == ["/opt/a b/void", "render", f"{folder}/shots/0001.yaml"]
+    assert words == ["/opt/a b/void", "render", f"{folder}/shots/0001.yaml", "--local"]
 
 
 def test_one_write_and_going_on_after_errors_are_nukes_options() -> None:

@@ -23,7 +23,7 @@ def main() -> None:
     outline.util.get_uid = lambda: 1000
     job = outline.Outline("sh010_comp_v003", shot="sh010", show="testing", user="ada", name_unique=False)
     job.set_env("foundry_LICENSE", "4101@licences", True)
-    void = ["void", "render", f"{FOLDER}/shots/#ZFRAME#.yaml"]
+    void = ["void", "render", f"{FOLDER}/shots/#ZFRAME#.yaml", "--local"]
     lent = ["env", "${CUE_GPU_CORES:+CUDA_VISIBLE_DEVICES=$CUE_GPU_CORES}"]
     solve = {"chunk": 1, "cores": 4, "memory": "16g", "timeout": 360, "service": "void"}
     solves = [
