@@ -20,11 +20,12 @@ from .states import State
 
 @dataclass(frozen=True)
 class Text:
-    """``what`` may hold ``{names}``. ``state``: what the node shows."""
+    """``what`` may hold ``{names}``. ``state``: what the node shows. ``about``: the manual's, where that is empty."""
 
     what: str
     do: str
     state: str = states.FAILED
+    about: str = ""
 
 
 FOUND_HERE: Final[Mapping[str, Text]] = {
@@ -73,7 +74,6 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
     "whole_result": Text(
         "That is the whole result: no finished frame would be left to go by.", "Change the seed, then solve."
     ),
-    "publish": Text("The result could not be copied to {folder}: {why}.", "Check the folder and its permissions."),
     "version_gone": Text(
         "The files of {version} are not on disk any more.", "Choose another version, or solve again: it comes back."
     ),
@@ -88,38 +88,102 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
 """What the plugin finds itself, before anything is sent."""
 
 FROM_SERVER: Final[Mapping[str, Text]] = {
-    "server_unreachable": Text("", "Nothing is lost: VOID goes on by itself when the server is back.", states.OFFLINE),
-    "not_authorised": Text("", "Press 'test' on the Server tab: it shows the line for your TD. Nothing was lost."),
-    "version_mismatch": Text("", ""),
-    "bad_frame": Text("", "Then solve again; what was sent already is not sent twice."),
-    "bad_mask": Text("", "Then solve again."),
-    "bad_job": Text("", "Then solve again."),
-    "bad_input": Text("", ""),
-    "bad_setting": Text("", "Ask your TD: the settings come from the studio's file."),
-    "bad_model": Text("", "Ask your TD."),
-    "engine_unavailable": Text("", "Choose another engine, segmenter or reasoner on the Server tab, or ask your TD."),
-    "disk_full": Text("", "Nothing is lost: solve again once there is room, and the result comes."),
-    "store_full": Text("", "Ask your TD to make room on the server, then solve again."),
-    "busy": Text("", "Solve again in a while."),
+    "server_unreachable": Text(
+        "",
+        "Nothing is lost: VOID goes on by itself when the server is back.",
+        states.OFFLINE,
+        about="the server cannot be reached, or does not answer",
+    ),
+    "not_authorised": Text(
+        "",
+        "Press 'test' on the Server tab: it shows the line for your TD. Nothing was lost.",
+        about="there is no key, or the server refuses it",
+    ),
+    "version_mismatch": Text(
+        "", "", about="plugin and server speak different versions: it says which of them is too old"
+    ),
+    "bad_frame": Text(
+        "",
+        "Then solve again; what was sent already is not sent twice.",
+        about="a frame is missing, empty, damaged or of another size: it is named",
+    ),
+    "bad_mask": Text(
+        "", "Then solve again.", about="a mask as a whole makes no sense, such as one that removes nothing"
+    ),
+    "bad_job": Text(
+        "", "Then solve again.", about="a setting of the node or an entry of the overrides cannot be meant"
+    ),
+    "bad_input": Text(
+        "",
+        "",
+        about="something that was given cannot be used: a folder that cannot be written, a file that is no result",
+    ),
+    "bad_setting": Text(
+        "",
+        "Ask your TD: the settings come from the studio's file.",
+        about="a key of the studio's or your settings file is wrong: file and key are named",
+    ),
+    "bad_model": Text("", "Ask your TD.", about="a model's file on the server is missing or damaged"),
+    "engine_unavailable": Text(
+        "",
+        "Choose another engine, segmenter or reasoner on the Server tab, or ask your TD.",
+        about="the server lacks the engine, segmenter or reasoner",
+    ),
+    "disk_full": Text(
+        "",
+        "Nothing is lost: solve again once there is room, and the result comes.",
+        about="the disk is full where the result goes, or on the server",
+    ),
+    "store_full": Text(
+        "", "Ask your TD to make room on the server, then solve again.", about="the server's store of frames is full"
+    ),
+    "busy": Text("", "Solve again in a while.", about="the server's queue is full"),
     "cancelled": Text(
         "The job was cancelled elsewhere: in the queue, on the command line, or by your TD.",
         "Solve again when you like: finished stages are kept.",
         states.CANCELLED,
     ),
-    "result_evicted": Text("", "Solve again: what the server still has of it is reused."),
+    "result_evicted": Text(
+        "",
+        "Solve again: what the server still has of it is reused.",
+        about="the result has left the server to make room",
+    ),
     "unknown_job": Text(
         "The server does not know this job any more.", "Solve again: frames that it still holds are not sent twice."
     ),
-    "worker_died": Text("", "Solve again; if it happens again, send your TD the job id."),
-    "job_failed": Text("", "Solve again; if it happens again, send your TD the job id."),
-    "job_conflict": Text("", "Solve again."),
-    "digest_mismatch": Text("", "Solve again."),
-    "frames_missing": Text("", "Solve again."),
-    "path_refused": Text("", "Ask your TD."),
-    "unsupported": Text("", "Ask your TD to update the server."),
-    "failed": Text("", "If it happens again, send your TD the job id."),
+    "worker_died": Text(
+        "",
+        "Solve again; if it happens again, send your TD the job id.",
+        about="the server's process died under this job, again and again",
+    ),
+    "job_failed": Text(
+        "", "Solve again; if it happens again, send your TD the job id.", about="the job failed on the server"
+    ),
+    "job_conflict": Text("", "Solve again.", about="the server has another job of this id"),
+    "digest_mismatch": Text("", "Solve again.", about="bytes changed on the way or on disk"),
+    "frames_missing": Text("", "Solve again.", about="the server lost frames while it had the job"),
+    "path_refused": Text("", "Ask your TD.", about="a shared path is outside of the server's roots"),
+    "unsupported": Text("", "Ask your TD to update the server.", about="the server does not know what was asked"),
+    "failed": Text(
+        "", "If it happens again, send your TD the job id.", about="a failure that this plugin does not know yet"
+    ),
 }
 """By the error's code. Where ``what`` is empty, the error's own sentence stands."""
+
+
+def manual() -> str:
+    """The two tables of docs/artist.md."""
+    lines = ["| you read | what to do | state |", "|---|---|---|"]
+    for text in FOUND_HERE.values():
+        lines.append(f"| {_cell(text.what)} | {_cell(text.do)} | {text.state} |")
+    lines += ["", "| what the server, a file or a setting says | what to do | state |", "|---|---|---|"]
+    for text in FROM_SERVER.values():
+        lines.append(f"| {_cell(text.what or text.about)} | {_cell(text.do) or 'it says so itself'} | {text.state} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("{text!r}", "{text}").replace("{", "*").replace("}", "*").replace("|", "/")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_shots import HEIGHT, WIDTH, point_at, wait_until, write_exr, write_plate
+from small_shots import HEIGHT, REPOSITORY, WIDTH, point_at, wait_until, write_exr, write_plate
 from void_client import keys
 from void_client.client import Client
 from void_client.errors import DiskFull, InputError, JobFailed, VersionMismatch, VoidError, WorkerDied, by_code
@@ -330,3 +330,15 @@ def test_without_the_interface_it_is_raised(standin, server, plate, tmp_path, mo
     with pytest.raises(InputError, match="Nothing is connected"):
         actions.solve(node)
     assert standin.shown_texts() == []
+
+
+def test_the_manual_has_every_message():
+    text = (REPOSITORY / "docs" / "artist.md").read_text(encoding="utf-8")
+    begin, end = "void_nuke.messages.manual() -->\n", "\n<!-- end of the tables -->"
+    assert text[text.index(begin) + len(begin) : text.index(end)] == messages.manual()
+
+
+def test_every_message_is_one_that_can_come():
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "nuke_plugin" / "void_nuke").glob("*.py"))
+    for key in FOUND_HERE:
+        assert f'failure("{key}"' in code, key
