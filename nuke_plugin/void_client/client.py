@@ -12,8 +12,6 @@ import logging
 import os
 import queue
 import shutil
-import socket
-import tempfile
 import threading
 import time
 from collections import deque
@@ -40,6 +38,7 @@ from .errors import (
     VoidError,
     from_wire,
 )
+from .incoming import incoming_folder
 from .job import JobSpec, Resolved, check_job_id, name_the_file
 from .keys import check_public, read_pair
 from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder
@@ -255,8 +254,7 @@ class Client:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stale = _replaced(folder, manifest)
-            _sweep(folder)
-            incoming = Path(tempfile.mkdtemp(prefix=_incoming_prefix(), dir=folder))
+            incoming = incoming_folder(folder)
             try:
                 arrived = self._fetch_files(manifest, folder, incoming, on_progress)
                 # From here on the old result, if any, is being replaced: it must not look ready.
@@ -431,33 +429,6 @@ def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
                 details={"file": str(path)},
             )
     return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
-
-
-def _incoming_prefix() -> str:
-    return f".void-incoming-{socket.gethostname()}-{os.getpid()}-"
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what downloads into ``folder`` left that were killed: of this machine's ended processes, or a day old."""
-    for half in folder.glob(".void-incoming-*"):
-        host, _, rest = half.name.removeprefix(".void-incoming-").rpartition("-")[0].rpartition("-")
-        try:
-            if half.stat().st_mtime < time.time() - 86400.0 or (host == socket.gethostname() and _has_ended(int(rest))):
-                shutil.rmtree(half, ignore_errors=True)
-        except (OSError, ValueError):
-            continue
-
-
-def _has_ended(pid: int) -> bool:
-    if os.name != "posix":
-        return False  # asking would end it
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _folder_problem(problem: OSError, folder: Path) -> Exception:

@@ -45,6 +45,7 @@ VERSION = 1
 _PREFIX = b"VOID shared stage 1\n"  # a signature that was made for something else can never be one of these
 _ROOM = f"stages-{VERSION}"
 _FILES, _INCOMING, _TRASH = "files", "incoming", "trash"
+_ARRIVING = ".shared"  # inside a stage's own folder
 _NAME = re.compile(r"\A[a-z]{1,24}\Z")
 _PART = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 _SIZE = re.compile(rb'\A\{"bytes":(\d{1,18}),')
@@ -82,6 +83,7 @@ class SharedCache:
         ``check`` raises where the job was cancelled.
         """
         place = self._place(name, key)
+        shutil.rmtree(folder / _ARRIVING, ignore_errors=True)  # of a fetch that was killed
         try:
             entry = _read_entry(place)
             if entry is None:
@@ -106,6 +108,8 @@ class SharedCache:
         try:
             if (place / ENTRY).exists() and key not in self._bad:
                 return
+            if not self.folder.is_dir():  # never made here: it may be a mount that lacks
+                raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(self.folder))
             (incoming / _FILES).mkdir(parents=True)
             files = _copy_out(folder, incoming / _FILES, check)
             _write(incoming / ENTRY, self._entry(name, key, files))
@@ -157,8 +161,7 @@ class SharedCache:
         total = sum(size for _, _, size in files)
         if shutil.disk_usage(folder).free - total < self.reserve_bytes:
             raise OSError(errno.ENOSPC, "no room for it on the local disk")
-        incoming = folder / ".shared"
-        shutil.rmtree(incoming, ignore_errors=True)
+        incoming = folder / _ARRIVING
         try:
             for name, digest, size in files:
                 check()

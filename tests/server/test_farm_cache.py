@@ -38,6 +38,7 @@ class Cache(SharedCache):
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
     make_key(tmp_path / "signing.pem")
+    (tmp_path / "shared").mkdir()
     return Cache(tmp_path / "shared", tmp_path)
 
 
@@ -268,6 +269,9 @@ def test_shared_storage_that_is_away_or_read_only_fails_nothing(stage, tmp_path)
     away = Cache(tmp_path / "file" / "shared", tmp_path)
     away.publish("generate", KEY, stage, nothing)
     assert not fetched(away, tmp_path / "got")
+    unmounted = Cache(tmp_path / "mount" / "shared", tmp_path)
+    unmounted.publish("generate", KEY, stage, nothing)
+    assert not (tmp_path / "mount").exists()
 
 
 def test_a_cancel_ends_the_copying(cache, stage, tmp_path):
@@ -330,6 +334,7 @@ def test_two_workers_at_one_stage_do_it_once(tmp_path):
 
 @contextmanager
 def two_servers(folder: Path, **settings: object) -> Iterator[tuple[RunningServer, RunningServer]]:
+    (folder / "shared").mkdir()
     shared = {"shared_cache": str(folder / "shared"), **settings}
     with RunningServer(folder / "a", **shared) as one, RunningServer(folder / "b", **shared) as two:
         yield one, two
