@@ -193,6 +193,8 @@ def target_of(options: argparse.Namespace, written: ShotFile, base: Path, spec: 
     link = base / written.link if written.link else None
     if options.out is not None:
         return Target(options.out, link=link)
+    if options.stop == "masks" and (project is not None or studio is not None):
+        raise JobError("A quadmask alone is no version of a result.", hint="Say where it goes: --out FOLDER.")
     if project is None and studio is None and written.out:
         return Target(base / written.out, link=link)
     if project is None and studio is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -180,6 +181,26 @@ def test_a_killed_render_goes_on_where_it_was(point, moving, whole, tmp_path):
     assert counted["jobs_done"] == 1
 
 
+@pytest.mark.slow
+def test_a_render_that_is_killed_again_and_again_ends_whole(moving, whole, tmp_path):
+    """At times that nobody chose: each try goes further than the one before, or at least not back."""
+    chance = random.Random(7)
+    command = [sys.executable, "-m", "void_cli.main", "render", str(job_file(tmp_path, moving, out="out"))]
+    command += ["--data", str(tmp_path / "data")]
+    for _ in range(12):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(0.3, 5.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
+    assert run_void(*command[3:]).returncode == 0
+    manifest = ResultManifest.read(tmp_path / "out")
+    manifest.verify(tmp_path / "out")
+    assert digests(manifest) == whole
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
 def test_a_killed_client_finds_its_job_on_the_server(server, moving, tmp_path):
     arguments = [job_file(tmp_path, moving, out="out", seed=310), "--connection", server.connection]
     render = Render(*arguments)
@@ -292,6 +313,13 @@ def test_results_are_versions_in_the_nodes_store(server, shot, tmp_path):
     assert any(path.name.startswith(".damaged-v001") for path in store.root.iterdir())
     elsewhere = last(run_void("render", file, *connection, "--store", tmp_path / "project", "--node", "other"))
     assert "/other/v001_" in elsewhere["out"]
+
+
+def test_a_quadmask_alone_is_no_version(shot, tmp_path):
+    file = job_file(tmp_path, shot, store=str(tmp_path / "project"), node="n1")
+    done = run_void("quadmask", file)
+    assert done.returncode == 2
+    assert "--out" in done.stderr
 
 
 def test_a_store_needs_a_node(shot, tmp_path):
