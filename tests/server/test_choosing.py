@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers.servers import digests, run_void, wait_until
+from helpers.servers import digests, run_void, void_here, wait_until
 from test_command_line import INTERRUPTIBLE
 from void_cli.again import as_it_was_chosen
 from void_cli.places import inputs_of, record, recorded
@@ -170,7 +170,9 @@ def test_a_result_of_unknown_inputs_says_what_to_give(server, out, tmp_path):
 )
 def test_what_does_not_go_with_again_is_told(server, out, arguments, words):
     given = [each.format(out=out) for each in arguments]
-    assert words in void("render", "--again", out, *given, "--connection", server.connection, code=2).stderr
+    done = void_here("render", "--again", out, *given, "--connection", server.connection)
+    assert done.returncode == 2
+    assert words in done.stderr
 
 
 def test_places_are_patterns_where_one_says_it_all(tmp_path):

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.servers import free_port, run_void, wait_until
+from helpers.servers import free_port, run_void, void_here, wait_until
 from void_client.keys import read_pair
 
 
@@ -106,10 +106,9 @@ def test_interrupting_a_render_cancels_its_job(server, long_shot, tmp_path):
         (["doctor", "--verify", "nowhere"], "manifest.json"),
     ],
 )
-def test_wrong_words_are_bad_input_with_what_to_do(arguments, words, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "void_cli.main", *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+def test_wrong_words_are_bad_input_with_what_to_do(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = void_here(*arguments)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
