@@ -23,6 +23,8 @@ def reattach(node: VoidNode) -> bool:
     pending = on_record(node)
     if pending is not None:
         follow(node, pending)
+        if not node.state.under_way:
+            node.show(State(states.QUEUED, "Asking the server for its job.", job_id=pending.job_id))
         return True
     state = node.state
     if state.under_way:

@@ -14,7 +14,7 @@ from typing import Optional
 
 from void_client import pairing
 from void_client.client import Client
-from void_client.errors import VoidError
+from void_client.errors import NotAuthorised, VoidError
 from void_client.result_store import Version
 from void_client.settings import ClientSettings
 
@@ -50,7 +50,8 @@ class Line:
 
     def __init__(self, settings: ClientSettings) -> None:
         self.settings = settings
-        self.connected = threading.Event()
+        self._answered = threading.Event()
+        self._state = ""
         self._lock = threading.Lock()
         self._client: Optional[Client] = None
         self._listeners: dict[object, Callable[[str], None]] = {}
@@ -64,6 +65,18 @@ class Line:
                 self._client = Client(self.settings, on_state=self._on_state)
             return self._client
 
+    def wait(self, seconds: float) -> bool:
+        """Whether the server is there, after so long at most. Raises ``NotAuthorised`` where it refuses the key: the
+        next use asks anew, for a TD may have allowed it meanwhile."""
+        self._answered.wait(seconds)
+        if self._state == "refused":
+            self.close()
+            raise NotAuthorised(
+                f"The server {self.settings.endpoint} refused this key.",
+                hint="Ask for your public key to be allowed, and check the server's key.",
+            )
+        return self._state == "connected"
+
     def listen(self, who: object, hear: Callable[[str], None]) -> None:
         """``hear("connected" | "offline" | "refused")`` in the connection's thread."""
         with self._lock:
@@ -76,14 +89,17 @@ class Line:
     def close(self) -> None:
         with self._lock:
             client, self._client = self._client, None
+            self._state = ""
+            self._answered.clear()
         if client is not None:
             client.close()
 
     def _on_state(self, state: str) -> None:
-        if state == "connected":
-            self.connected.set()
+        self._state = state
+        if state == "offline":
+            self._answered.clear()
         else:
-            self.connected.clear()
+            self._answered.set()
         with self._lock:
             listeners = list(self._listeners.values())
         for hear in listeners:

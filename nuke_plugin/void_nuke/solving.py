@@ -17,7 +17,16 @@ from typing import Optional, TypeVar
 from void_client import messages as m
 from void_client import parts
 from void_client.client import Client, raise_if_failed
-from void_client.errors import Busy, Cancelled, FramesMissing, InputError, ServerUnreachable, UnknownJob, VoidError
+from void_client.errors import (
+    Busy,
+    Cancelled,
+    FramesMissing,
+    InputError,
+    NotAuthorised,
+    ServerUnreachable,
+    UnknownJob,
+    VoidError,
+)
 from void_client.job import Resolved, name_the_file
 from void_client.result_store import NodeStore, Pending, Version, from_files, job_hash
 from void_client.sequence import FramePattern
@@ -71,7 +80,7 @@ def follow(followed: Followed, job: Job, progress: Progress) -> Report:
         if _watched(followed, job, progress) == "review":
             return _to_review(followed, job, progress)
         version = _placed(followed, job, progress)
-    except ServerUnreachable:
+    except (ServerUnreachable, NotAuthorised):
         raise  # it is still on record, and found again
     except Cancelled:
         store.forget(pending.job_id)
@@ -103,7 +112,7 @@ def _still_made_so(there: Version, order: Order, job: Job) -> bool:
     """Whether the engine that made this version is still the server's. A server that is away changes nothing."""
     try:
         client = job.line.client()
-        if not job.line.connected.wait(_OFFLINE_AFTER_S / 4):
+        if not job.line.wait(_OFFLINE_AFTER_S / 4):
             return True
         engines = [worker.get("engines") or {} for worker in client.health().get("workers", ())]
     except VoidError:
@@ -204,11 +213,11 @@ def _approve(client: Client, job_id: str) -> None:
 
 def _patiently(patient: bool, job: Job, progress: Progress, ask: Callable[[Client], T]) -> T:
     """Ask, and where the server is away or full, ask again until it answers or the artist gives up."""
-    client = job.line.client()
     while True:
         job.check()
         try:
-            if patient and not job.line.connected.wait(_OFFLINE_AFTER_S):
+            client = job.line.client()
+            if not job.line.wait(_OFFLINE_AFTER_S) and patient:
                 progress.offline(job.line.settings.endpoint)
             return ask(client)
         except ServerUnreachable as error:

@@ -13,7 +13,7 @@ from small_shots import HEIGHT, REPOSITORY, WIDTH, point_at, wait_until, write_e
 from void_client import keys
 from void_client.client import Client
 from void_client.errors import DiskFull, InputError, JobFailed, VersionMismatch, VoidError, WorkerDied, by_code
-from void_nuke import messages, states
+from void_nuke import messages, ordering, states
 from void_nuke.messages import FOUND_HERE, FROM_SERVER, Told, explain, failure
 from void_nuke.node import VoidNode
 
@@ -168,6 +168,23 @@ def test_a_key_that_the_server_does_not_know(artist, plate, tmp_path, monkeypatc
     artist.standin.pump(lambda: node["server_said"].value() not in ("-", "asking…"))
     assert "void keys allow" in node["server_said"].value()
     assert pair.public in node["server_said"].value()
+
+
+def test_a_key_that_is_allowed_later_works_at_once(artist, server, plate, tmp_path, monkeypatch):
+    pair = keys.make_pair(tmp_path / "stranger", "later")
+    monkeypatch.setenv("VOID_NUKE_KEY_FILE", str(tmp_path / "stranger" / "later.key_secret"))
+    node = artist.void(artist.read(plate))
+    artist.click(node)
+    fails(artist, node)
+    keys.allow(server.data / "keys" / "clients", "later", pair.public)
+    artist.solve(node, "masks ready")
+    keys.revoke(server.data / "keys" / "clients", "later")
+    artist.press(node, "approve")
+    assert "key" in artist.wait(node, "failed")
+    assert len(ordering.store_of(VoidNode(node)).pending()) == 1, "the job is found again once the key is allowed"
+    keys.allow(server.data / "keys" / "clients", "later", pair.public)
+    artist.press(node, "reload")
+    artist.wait(node, "masks ready")
 
 
 def test_no_key_at_all(artist, plate, tmp_path, monkeypatch):
