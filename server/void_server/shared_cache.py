@@ -108,8 +108,7 @@ class SharedCache:
         try:
             if (place / ENTRY).exists() and key not in self._bad:
                 return
-            if not self.folder.is_dir():  # never made here: it may be a mount that lacks
-                raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(self.folder))
+            _check_rooms(self.folder, place.parent)
             (incoming / _FILES).mkdir(parents=True)
             files = _copy_out(folder, incoming / _FILES, check)
             _write(incoming / ENTRY, self._entry(name, key, files))
@@ -183,6 +182,11 @@ def collect(folder: Path, max_bytes: int, *, dry_run: bool = False) -> int:
 
     Returns the bytes freed, or that would be. Several machines may do this at once.
     """
+    try:
+        _check_rooms(folder)
+    except OSError as problem:
+        log.warning("the shared cache is not cleaned up: %s", problem)
+        return 0
     now = time.time()
     for room in (_INCOMING, _TRASH):
         for path in _listed(folder / room):
@@ -307,6 +311,16 @@ def _rename(incoming: Path, place: Path) -> bool:
     return True
 
 
+def _check_rooms(folder: Path, *more: Path) -> None:
+    """Raises ``OSError`` where there is no such folder (it is never made here: it may be a mount that lacks), or where
+    one that would be written to, or cleaned up, is a link to somewhere else."""
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(folder))
+    for path in (*(folder / room for room in (_ROOM, _INCOMING, _TRASH)), *more):
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, "this must not be a link", str(path))
+
+
 def _remove(place: Path, folder: Path) -> None:
     """Renamed away first, so that nobody sees half of it. Another may be faster."""
     trash = folder / _TRASH / f"{place.name}-{uuid.uuid4().hex}"
@@ -327,7 +341,7 @@ def _touch(path: Path) -> None:
 
 def _listed(folder: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir()) if not folder.is_symlink() else []
     except OSError:
         return []
 

@@ -274,6 +274,24 @@ def test_shared_storage_that_is_away_or_read_only_fails_nothing(stage, tmp_path)
     assert not (tmp_path / "mount").exists()
 
 
+@pytest.mark.parametrize("room", ["trash", "incoming", "stages-1", "stages-1/ab"])
+def test_a_link_in_place_of_a_room_is_neither_followed_nor_cleaned_up(cache, stage, tmp_path, room):
+    """Whoever may write there must not make a server delete or write somewhere else."""
+    mine = tmp_path / "mine"
+    for name in ("keep", f"generate-{KEY}"):
+        (mine / name).mkdir(parents=True)
+        (mine / name / ENTRY).write_text("{}")
+        os.utime(mine / name, (1000, 1000))
+    (cache.folder / room).parent.mkdir(parents=True, exist_ok=True)
+    (cache.folder / room).symlink_to(mine)
+    before = names(mine)
+    cache._bad.add(KEY)
+    cache.publish("generate", KEY, stage, nothing)
+    collect(cache.folder, 0)
+    assert names(mine) == before
+    assert not cache.said["shared_published"]
+
+
 def test_a_cancel_ends_the_copying(cache, stage, tmp_path):
     def cancelled() -> None:
         raise Cancelled("Enough.")
@@ -370,6 +388,23 @@ def test_a_spoilt_stage_is_done_again_with_the_same_pixels(shot, tmp_path):
     assert counted["shared_bad"] == 1
     assert counted["stages_done.generate"] == 1
     assert counted["shared_published"] == 1
+
+
+@pytest.mark.slow
+def test_private_servers_on_two_machines_share_too(shot, tmp_path):
+    (tmp_path / "shared").mkdir()
+    states = {}
+    for machine in ("a", "b"):
+        done = run_void(
+            "render", "--plate", shot / "plate.####.exr", "--quadmask", shot / "quadmask.####.exr", "--json",
+            "--out", tmp_path / f"out_{machine}", "--local", XDG_CACHE_HOME=str(tmp_path / machine),
+            VOID_CONFIG_DIR=str(tmp_path / machine), VOID_SERVER_SHARED_CACHE=str(tmp_path / "shared"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        states[machine] = {r["stage"]: r["state"] for r in records if r.get("event") == "stage"}
+    assert {states["a"][stage] for stage in STAGES} == {"done"}
+    assert {states["b"][stage] for stage in STAGES} == {"shared"}
 
 
 def test_a_list_of_keys_that_cannot_be_read_stops_the_server(tmp_path):
