@@ -31,14 +31,22 @@ class KeyPair:
         return f"KeyPair(public={self.public!r}, secret=…)"
 
 
+def spelled(public: str) -> str:
+    """A public key in letters and digits alone, for people to hand on: Z85 has brackets, dollars, quotes of a shell and
+    what a dialog takes for HTML. `check_public` reads both."""
+    return f"hex:{z85.decode(public.encode('ascii')).hex()}"
+
+
 def check_public(text: str) -> str:
-    """A public key as 40 characters of Z85. Raises ``SettingsError``."""
+    """A public key as 40 characters of Z85; ``hex:`` and 64 hex digits mean the same. Raises ``SettingsError``."""
     try:
+        if text.startswith("hex:") and len(text) == 68:
+            return str(z85.encode(bytes.fromhex(text[4:])).decode("ascii"))
         if len(text) == 40 and len(z85.decode(text.encode("ascii"))) == 32:
             return text
     except (ValueError, KeyError, UnicodeEncodeError):
         pass
-    raise SettingsError(f"{text[:60]!r} is not a public key.", hint="A key is 40 characters, as `void keys` prints it.")
+    raise SettingsError(f"{text[:60]!r} is not a public key.", hint="A key is 40 characters as `void keys` prints it, or `hex:` and 64.")
 
 
 def check_name(text: str) -> str:

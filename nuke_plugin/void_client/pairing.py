@@ -111,7 +111,7 @@ def own_public_key(settings: ClientSettings, environment: Mapping[str, str]) -> 
 
 def allow_command(public: str, name: str = "") -> str:
     """What the TD types on the server's machine to let this key in."""
-    return f"void keys allow -- {name or user_name()} '{public}'"
+    return f"void keys allow {name or user_name()} {keys.spelled(public)}"
 
 
 def user_name() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 
 import pytest
@@ -57,4 +58,19 @@ def test_a_keys_name_stays_in_its_folder(tmp_path, name):
 @pytest.mark.parametrize("text", ["", "x", "é" * 40, "a" * 41, '"' * 40])
 def test_a_public_key_is_checked(text):
     with pytest.raises(SettingsError, match="public key"):
+        keys.check_public(text)
+
+
+def test_a_key_in_hex_is_the_same_key(tmp_path):
+    pair = keys.make_pair(tmp_path / "own", "anna")
+    spelled = keys.spelled(pair.public)
+    assert re.fullmatch(r"hex:[0-9a-f]{64}", spelled)
+    assert keys.check_public(spelled) == pair.public
+    keys.allow(tmp_path / "clients", "anna", spelled)
+    assert keys.allowed(tmp_path / "clients") == {pair.public: "anna"}
+
+
+@pytest.mark.parametrize("text", ["hex:", "hex:" + "g" * 64, "hex:" + "0" * 63, "HEX:" + "0" * 64])
+def test_what_is_no_hex_key_is_refused(text):
+    with pytest.raises(SettingsError, match="not a public key"):
         keys.check_public(text)
