@@ -36,7 +36,7 @@ from . import (
     updates,
 )
 from .messages import explain, failure
-from .node import VoidNode, all_nodes, by_uuid, is_quiet, is_void, quiet
+from .node import VoidNode, all_nodes, by_uuid, is_quiet, is_void, quiet, too_new
 from .order import Order
 from .sessions import Job, Line, cancel_on_server, in_background
 from .states import State
@@ -114,6 +114,8 @@ def reload(node: Any) -> None:
 
 def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
     with _told(void):
+        if too_new(void.node):
+            raise failure("too_new")
         all_nodes()  # reports find their node by it: where Nuke refuses, it does so now
         running = office.running(void.uuid)
         if running is not None:
@@ -221,12 +223,13 @@ def show_resolved(node: Any) -> None:
     void = VoidNode(node)
     with _told(void, keep_state=True):
         text = overriding.resolved_text(void)
-        _show_sources(void)
+        show_sources(void)
         if nuke.GUI:
             nuke.message(f"Where each region of {void.name} comes from\n\n{text}")
 
 
-def _show_sources(void: VoidNode) -> None:
+def show_sources(void: VoidNode) -> None:
+    """Who had the last word at this frame: for an open panel, which follows the viewer."""
     with quiet():
         void.say("sources_shown", overriding.at_frame(void, _frame()))
 

@@ -95,4 +95,8 @@ def destroyed() -> None:
 def updated() -> None:
     node = nuke.thisNode()
     if is_void(node):
-        actions.refresh(VoidNode(node))
+        void = VoidNode(node)
+        actions.refresh(void)
+        if node.shown():
+            actions.show_sources(void)
+            void.show_clicks()

@@ -81,6 +81,10 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
         "Nuke Indie lets Python work on scripts of ten nodes at most: VOID cannot solve in it.",
         "Solve with `void render` on the command line, and read the result with a Read.",
     ),
+    "too_new": Text(
+        "This node was made by a newer version of the plugin.",
+        "Ask your TD to update the plugin. Its result still shows.",
+    ),
     "no_nodes": Text("The script has no VOID node that is on.", "Create one, or enable one."),
     "farm_folder": Text("The farm job could not be written to {folder}: {why}.", "Check the folder; ask your TD."),
     "farm_refused": Text("Deadline Cloud did not take the job: {why}", "The job's folder is kept: submit it by hand."),

@@ -107,14 +107,24 @@ def _open(path: Path) -> None:
     start("file:///" + path.as_posix().lstrip("/"))
 
 
+_last_read: dict[str, tuple[str, dict[int, Mapping[str, Any]]]] = {}
+"""A node's uuid → which quadmask was read last, and its frames: a version never changes."""
+
+
 def _frames_of(node: VoidNode) -> dict[int, Mapping[str, Any]]:
     """Frame → what ``regions.json`` of the shown quadmask says. Raises ``InputError`` where there is none."""
+    shown = f"{node.text('mask_file')} {node.text('result_file')}"
+    known = _last_read.get(node.uuid)
+    if known is not None and known[0] == shown:
+        return known[1]
     version = _with_regions(node)
     if version is None:
         raise failure("no_result")
     try:
         value = json.loads((version.folder / REGIONS).read_text(encoding="utf-8"))
-        return {int(each["frame"]): each for each in value}
+        frames = {int(each["frame"]): each for each in value}
+        _last_read[node.uuid] = (shown, frames)
+        return frames
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise InputError(f"{version.folder / REGIONS} cannot be read: {problem}.", hint="Solve again.") from problem
 

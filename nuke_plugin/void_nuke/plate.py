@@ -209,6 +209,8 @@ def _same_colour(read: Any) -> bool:
         return True
     space = re.sub(r"\A(default|\w+) \((.*)\)\Z", r"\2", str(read["colorspace"].value())).lower()
     root = nuke.root()
+    if space == "default" and root.knob("floatLut") is not None:
+        space = str(root["floatLut"].value()).lower()
     working = str(root["workingSpaceLUT"].value()).lower()
     if str(root["colorManagement"].value()) == "Nuke" or working in _LINEAR:
         return space in _LINEAR | {"default", working}

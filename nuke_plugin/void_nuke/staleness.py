@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
@@ -100,8 +101,11 @@ def _quick(node: VoidNode) -> str:
     hashes: list[Any] = [str(nuke.frame())]
     for one in INPUTS:
         above = node.node.input(one.number)
-        hashes.append("" if above is None else f"{above.name()} {above.opHashes()}")
-    return "\n".join([*hashes, _knobs(node), _range(node), str(_sidecar_stat(node))])
+        try:
+            hashes.append("" if above is None else f"{above.name()} {above.opHashes()}")
+        except RuntimeError:  # upstream is in error: what it says by knobs is looked at each time
+            hashes.append(time.monotonic_ns())
+    return "\n".join([*map(str, hashes), _knobs(node), _range(node), str(_sidecar_stat(node))])
 
 
 # --- the sidecar

@@ -363,3 +363,7 @@ def test_who_said_what_is_shown(artist, plate, no_swallowed):
     assert "frames 1003\n" in text
     assert "remove: clicks (track)" in text
     assert node["sources_shown"].value().startswith("frame 1003: remove: clicks (track)")
+    artist.nuke.frame(1005)
+    artist.standin.idle()
+    assert node["sources_shown"].value().startswith("frame 1005: ")
+    assert node["clicks_shown"].value().startswith("frame 1005: none")

@@ -153,6 +153,13 @@ def test_nuke_indie_is_told(artist, plate, monkeypatch):
     assert "Nuke Indie lets Python work on scripts of ten nodes at most" in artist.said()[-1]
 
 
+def test_a_node_of_a_newer_plugin(artist, plate):
+    node = artist.void(artist.read(plate))
+    node["void_node"].setValue(99)
+    artist.press(node, "solve")
+    assert "made by a newer version of the plugin. Ask your TD to update the plugin." in artist.said()[-1]
+
+
 # --- a server that is not ours
 
 
