@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from .messages import failure
 from .node import VoidNode, all_nodes, quiet
 
 _HERE = re.compile(r"root\.name|script_directory")
+_CONNECTION = re.compile(r"\bN[0-9a-f]{6,}\b")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def submit(nodes: Optional[Sequence[VoidNode]] = None) -> Submission:
     planned, kept = _planned(chosen, settings)
     job = _job(chosen[0], planned, settings)
     folder = _write(job, planned, settings)
-    done = Submission(folder, tuple(each.node.name for each in planned), tuple(kept), _warnings(folder, job))
+    warnings = (*_warnings(folder, job), *_left_out(chosen))
+    done = Submission(folder, tuple(each.node.name for each in planned), tuple(kept), warnings)
     _hand_over(done, settings)
     return done
 
@@ -158,33 +161,62 @@ def _job(first: VoidNode, planned: Sequence[_Planned], settings: PluginSettings)
 
 
 def _writes() -> list[Any]:
-    return [node for node in nuke.allNodes("Write") if not node["disable"].value()]
+    """The adaptor renders those of the script itself, not of its Groups. A button's context is its node's inside."""
+    return [node for node in nuke.allNodes("Write", nuke.root()) if not node["disable"].value()]
 
 
 def _write(job: FarmJob, planned: Sequence[_Planned], settings: PluginSettings) -> Path:
-    content = [[each.name, each.written()] for each in job.shots]
+    """The bundle, in a folder named by what is in it: a job that runs is never given another script."""
     home = Path(settings.farm_bundles) if settings.farm_bundles else plate.project_of() / "void" / "farm"
-    folder = home / f"{plain_name(job.name)}_{sha256_data([content, nuke.root().name()])[:12]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if job.render is not None:
-            with _as_solved(planned), _standing_where_it_was():
-                nuke.scriptSave(str(folder / job.render.script))
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".void-", dir=home) as made:
+            script = _saved(Path(made), job, planned)
+            content = [[each.name, each.written()] for each in job.shots]
+            folder = home / f"{plain_name(job.name)}_{sha256_data([content, _settled(script)])[:12]}"
+            folder.mkdir(exist_ok=True)
+            if script is not None and not (folder / script.name).exists():
+                script.replace(folder / script.name)
         return write_bundle(job, folder)
     except OSError as problem:
-        error = as_disk_full(problem, folder)
+        error = as_disk_full(problem, home)
         if isinstance(error, VoidError):
             raise error from problem
-        raise failure("farm_folder", folder=folder, why=problem.strerror or problem) from problem
+        raise failure("farm_folder", folder=home, why=problem.strerror or problem) from problem
+
+
+def _saved(folder: Path, job: FarmJob, planned: Sequence[_Planned]) -> Optional[Path]:
+    """The script as it stands. Whether the artist has changes to save is as before."""
+    if job.render is None:
+        return None
+    path = folder / job.render.script
+    changed = bool(nuke.modified())
+    with _as_solved(planned), _standing_where_it_was():
+        nuke.scriptSave(path.as_posix())
+    nuke.modified(changed)
+    return path
+
+
+def _settled(script: Optional[Path]) -> str:
+    """A saved script without what differs from one saving to the next: comments, and the names of its connections."""
+    if script is None:
+        return ""
+    lines = script.read_text(encoding="utf-8", errors="replace").splitlines()
+    names: dict[str, str] = {}
+    kept = [line for line in lines if not line.startswith("#")]
+    return _CONNECTION.sub(lambda found: names.setdefault(found.group(), f"N{len(names)}"), "\n".join(kept))
 
 
 @contextmanager
 def _as_solved(planned: Sequence[_Planned]) -> Iterator[None]:
-    """The nodes as the farm finds them once they are solved: each reads its link."""
+    """The nodes as the farm finds them once they are solved: each reads its link, none shows a review."""
     knobs = ("result_file", "result_first", "result_last")
     before = [(each.node, name, each.node.node[name].value()) for each in planned for name in knobs]
+    before += [(node, "mask_file", node.text("mask_file")) for node in all_nodes()]
     with quiet():
         try:
+            for node in all_nodes():
+                node.put("mask_file", "")
             for each in planned:
                 for name, value in zip(knobs, (each.pattern, min(each.frames), max(each.frames))):
                     each.node.put(name, value)
@@ -218,6 +250,13 @@ def _warnings(folder: Path, job: FarmJob) -> tuple[str, ...]:
     if not count:
         return ()
     return (f"{count} expressions of the script ask where it lies; the farm renders a copy in the job's folder.",)
+
+
+def _left_out(chosen: Sequence[VoidNode]) -> tuple[str, ...]:
+    """Nodes that the render shows as they are, though they are not up to date."""
+    others = [node for node in all_nodes() if node not in chosen and not node.node["disable"].value()]
+    old = [node.name for node in others if not _up_to_date(node)]
+    return (f"Not solved, as they were not asked for: {', '.join(old)}.",) if old else ()
 
 
 # --- handing it over

@@ -73,7 +73,7 @@ class VoidNode:
         self.node = node
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, VoidNode) and other.node is self.node
+        return isinstance(other, VoidNode) and bool(other.node == self.node)
 
     def __hash__(self) -> int:
         return hash(self.node.fullName())

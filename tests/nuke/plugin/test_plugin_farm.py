@@ -81,7 +81,34 @@ def test_a_node_that_is_up_to_date_is_not_solved_again(artist: Any, plate: str) 
 def test_the_button_solves_its_own_node_only(artist: Any, plate: str) -> None:
     comp(artist, plate, 2)
     artist.press(artist.nuke.toNode("VOID2"), "submit_farm")
-    assert [path.name for path in (bundle_of(artist) / "shots").iterdir()] == ["VOID2.yaml"]
+    bundle = bundle_of(artist)
+    assert [path.name for path in (bundle / "shots").iterdir()] == ["VOID2.yaml"]
+    assert [step["name"] for step in written(bundle, "template.yaml")["steps"]] == ["VoidSolve", "Render"]
+    assert (bundle / "sh010_comp_v001.nk").is_file()
+    assert "Not solved, as they were not asked for: VOID1." in artist.said()[-1]
+
+
+def test_another_state_of_the_script_is_another_job(artist: Any, plate: str) -> None:
+    comp(artist, plate)
+    submit_all()
+    first = bundle_of(artist)
+    before = (first / "sh010_comp_v001.nk").read_bytes()
+    artist.nuke.allNodes("Write", artist.nuke.root())[0]["file"].setValue(f"{artist.project.as_posix()}/other.%04d.exr")
+    submit_all()
+    assert (first / "sh010_comp_v001.nk").read_bytes() == before
+    assert len(list((artist.project / "void" / "farm").iterdir())) == 2
+
+
+def test_a_review_under_way_is_not_rendered_and_changes_stay_unsaved(artist: Any, plate: str) -> None:
+    (node,) = comp(artist, plate)
+    artist.solve(node, "masks ready")
+    shown = node["mask_file"].value()
+    assert shown
+    artist.nuke.modified(True)
+    submit_all()
+    assert node["mask_file"].value() == shown
+    assert artist.nuke.modified()
+    assert "quadmask.%04d" not in (bundle_of(artist) / "sh010_comp_v001.nk").read_text(encoding="utf-8")
 
 
 def test_the_same_submission_twice_is_one_job(artist: Any, plate: str) -> None:
