@@ -61,7 +61,7 @@ def wipe(node: VoidNode) -> Any:
     if plate is None:
         raise failure("no_plate")
     with nuke.Undo("VOID: wipe"), _beside(node):
-        viewers = [each for each in nuke.allNodes("Viewer") if each.parent() is node.node.parent()]
+        viewers = [each for each in nuke.allNodes("Viewer") if each.parent() == node.node.parent()]
         viewer = viewers[0] if viewers else nuke.nodes.Viewer()
         viewer.setInput(0, node.node)
         viewer.setInput(1, plate)
