@@ -7,7 +7,7 @@ object: features lie outside the quadmask.
 Corners (Shi and Tomasi), pyramidal Lucas-Kanade forward and backward, then the simplest of
 standing still, a shift, a similarity and a homography (the last two by RANSAC) that explains the
 tracks. Neighbours are chained; a pair further apart starts from the chain and is measured again
-directly, so errors do not add up.
+directly, and by way of some other frames, so errors do not add up and what is left of them evens out.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ _AGREES = 1.0  # proxy pixels between a track and the model that explains it
 _JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
 _BACK_ERROR = 0.5  # proxy pixels between a corner and itself tracked there and back
 _HELD = 4096
+_TRUSTED = 20  # corners that must agree on a pair that is to put others right
+_WAYS = 5  # frames of the clip by way of which a pair is measured, too
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,26 @@ class Pair:
     other: Matrix | None = None
 
 
+Pairs = OrderedDict[tuple[int, int], Pair]
+
+
+def _kept(pairs: Pairs, key: tuple[int, int], pair: Pair) -> Pair:
+    pairs[key] = pair
+    if len(pairs) > _HELD:
+        pairs.popitem(last=False)
+    return pair
+
+
+def _turned(pair: Pair) -> Pair:
+    other = None if pair.other is None else _unit(np.linalg.inv(pair.other))
+    return Pair(_unit(np.linalg.inv(pair.matrix)), pair.inliers, other)
+
+
+def _grid(size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    x, y = np.meshgrid(np.linspace(0, size[0] - 1, 5), np.linspace(0, size[1] - 1, 5))
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
 class Camera:
     """The shot's camera: `to_source` for any two positions."""
 
@@ -61,7 +83,8 @@ class Camera:
         self.locked = locked
         self._shot = shot
         self._chain = chain
-        self._pairs: OrderedDict[tuple[int, int], Pair] = OrderedDict()
+        self._pairs: Pairs = OrderedDict()
+        self._refined: Pairs = OrderedDict()
 
     def chained(self, target: int, source: int) -> Matrix:
         """Target to source through the chain of neighbours: cheap, and a little less exact."""
@@ -83,16 +106,36 @@ class Camera:
             return Pair(np.eye(3), 0)
         # One measure serves both ways, always taken from the earlier frame: the order of asking must not matter.
         key = (min(target, source), max(target, source))
+        pair = self._refined.get(key)
+        if pair is None:
+            pair = _kept(self._refined, key, self._closed(*key))
+        return pair if target < source else _turned(pair)
+
+    def _direct(self, target: int, source: int) -> Pair:
+        key = (min(target, source), max(target, source))
         pair = self._pairs.get(key)
         if pair is None:
-            pair = measure_pair(self._shot.get(key[0]), self._shot.get(key[1]), self.chained(*key))
-            self._pairs[key] = pair
-            if len(self._pairs) > _HELD:
-                self._pairs.popitem(last=False)
-        if target < source:
+            measured = measure_pair(self._shot.get(key[0]), self._shot.get(key[1]), self.chained(*key))
+            pair = _kept(self._pairs, key, measured)
+        return pair if target < source else _turned(pair)
+
+    def _closed(self, target: int, source: int) -> Pair:
+        """The direct measure and those by way of a few frames of the clip: the middle of all is steadier than each."""
+        pair, count = self._direct(target, source), len(self._chain)
+        if pair.other is not None or pair.inliers < _TRUSTED:
             return pair
-        other = None if pair.other is None else _unit(np.linalg.inv(pair.other))
-        return Pair(_unit(np.linalg.inv(pair.matrix)), pair.inliers, other)
+        spots = _grid((self._shot.width, self._shot.height))
+        places = [apply(pair.matrix, spots)]
+        for by in range(0, count, max(1, count // _WAYS)):
+            if by in (target, source):
+                continue
+            there, on = self._direct(target, by), self._direct(by, source)
+            if min(there.inliers, on.inliers) >= _TRUSTED and there.other is None and on.other is None:
+                places.append(apply(on.matrix @ there.matrix, spots))
+        if len(places) < 3:
+            return pair
+        matrix, _ = cv2.findHomography(spots, np.median(places, axis=0))
+        return pair if matrix is None else Pair(_unit(np.asarray(matrix, dtype=np.float64)), pair.inliers)
 
 
 def track_camera(shot: ProxyShot, count: int, folder: Path, tick: Callable[[str], None]) -> Camera:
