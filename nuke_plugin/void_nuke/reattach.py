@@ -10,7 +10,7 @@ from void_client.result_store import NodeStore, Pending
 from void_client.settings import ClientSettings
 from void_client.studio import client_settings, load_plugin_settings
 
-from . import bars, office, plate, solving, states
+from . import bars, office, plate, results, solving, states
 from .node import VoidNode
 from .ordering import store_of
 from .states import State
@@ -27,7 +27,7 @@ def reattach(node: VoidNode) -> bool:
             node.show(State(states.QUEUED, "Asking the server for its job.", job_id=pending.job_id))
         return True
     state = node.state
-    if state.under_way:
+    if state.under_way and not _placed_meanwhile(node, state):
         node.show(_without_job(node, state))
     return False
 
@@ -71,6 +71,18 @@ def _store(node: VoidNode) -> Optional[NodeStore]:
         return store_of(node)
     except VoidError:
         return None
+
+
+def _placed_meanwhile(node: VoidNode, state: State) -> bool:
+    """Another Nuke, or a thread of this one that outlived the node, may have placed the result of the node's job."""
+    store = _store(node)
+    versions = store.versions() if store is not None and state.job_id else ()
+    for version in reversed(versions):
+        if version.manifest.job_id == state.job_id:
+            results.show(node, version, state.looked)
+            node.show(State(states.READY, version=version.name, job_id=state.job_id))
+            return True
+    return False
 
 
 def _without_job(node: VoidNode, state: State) -> State:

@@ -325,7 +325,7 @@ class Progress:
     def say(self, state: State) -> None:
         """At once where it is another state, else when it is due."""
         now = time.monotonic()
-        state = replace(state, job_id=self._job.job_id)
+        state = replace(state, job_id=self._job.job_id, looked=self._job.looked)
         due = now - self._told_at > _TOLD_EVERY_S or (state.of > 0 and state.step == state.of)
         if state.name != self._last.name or (due and state != self._last):
             self._last, self._told_at = state, now

@@ -56,7 +56,7 @@ class State:
     queue. ``eta_s``: seconds left, where known. ``version``: "v003". ``job_id``: the job this is about.
 
     ``shown_before``: what the output knob said before the review switched it to the quadmask. ``looked``: the node's
-    fingerprint that the quadmask in review is of.
+    fingerprint that the job is of.
     """
 
     name: str = NOT_SOLVED

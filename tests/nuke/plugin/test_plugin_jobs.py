@@ -217,3 +217,28 @@ def test_a_script_from_elsewhere_has_nothing_to_wait_for(artist, plate, no_swall
     nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
     status = nuke.toNode("VOID1")["status"].value()
     assert status == "not solved. The job that this node waited for is not on record any more. Solve again."
+
+
+def test_a_result_that_another_program_placed_is_shown(artist, server, plate, no_swallowed):
+    """The script was closed in the middle, and the result was placed before it was opened again."""
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(81)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        artist.standin.pump(lambda: bool(node["job_id"].value()))
+        job, store = node["job_id"].value(), store_of(node)
+        nuke.scriptSave()
+        nuke.scriptClear()
+    with Client(server.settings) as client:
+        client.wait(job)
+        store.place(client.manifest(job), lambda folder: client.download(job, folder))
+    store.forget(job)
+    nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
+    node = nuke.toNode("VOID1")
+    assert node["status"].value() == "ready v001"
+    artist.standin.idle()
+    assert VoidNode(node).state.name == states.READY
