@@ -61,13 +61,10 @@ def test_both_passes_killed_at_several_moments_end_with_the_same_digests(running
         client.wait("job")
         killed = digests(client.download("job", tmp_path / "killed"))
         assert client.metrics()["workers_died"] == 2
-    with RunningServer(tmp_path / "other", models=running_models(running)) as fresh, fresh.client() as client:
+    settings = running.settings_given  # the memory, too: the picture's size may depend on it
+    with RunningServer(tmp_path / "other", **settings) as fresh, fresh.client() as client:
         whole = client.run("whole", job(shot, **LONG), tmp_path / "whole")
     assert killed == digests(whole)
-
-
-def running_models(running: RunningServer) -> str:
-    return running.settings_given["models"]
 
 
 def test_another_seed_denoises_again_and_another_job_of_the_same_seed_does_not(running, shot, tmp_path):
