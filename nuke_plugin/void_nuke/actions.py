@@ -113,18 +113,23 @@ def reload(node: Any) -> None:
 
 
 def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
-    with _told(void):
+    running, kept = office.running(void.uuid), void.state
+    goes_on = running is not None or kept.name == states.MASKS_READY
+    with _told(void, keep_state=goes_on):
         if too_new(void.node):
             raise failure("too_new")
         all_nodes()  # reports find their node by it: where Nuke refuses, it does so now
-        running = office.running(void.uuid)
-        if running is not None:
-            if running.looked == staleness.fingerprint(void):
-                raise failure("still_under_way")
-            office.desk().cancel(void.uuid)
-        before = void.state.shown_before
+        if running is not None and running.looked == staleness.fingerprint(void):
+            raise failure("still_under_way")
+        before = kept.shown_before
         void.show(State(states.EXPORTING, "Nuke waits while the plate is rendered.", shown_before=before))
-        order = ordering.order_of(void, draft=draft)
+        try:
+            order = ordering.order_of(void, draft=draft)
+        except BaseException:
+            if goes_on:
+                void.show(kept)
+            raise
+        office.desk().cancel(void.uuid)  # only now that the new job is one that can be sent
         void.show(State(states.EXPORTING, "Reading the plate.", shown_before=before))
         _start(void, order)
 

@@ -121,6 +121,24 @@ def test_solving_twice_is_told_and_solving_anew_replaces(artist, server, plate, 
     assert store_of(node).pending()[-1].job_id == node["job_id"].value()
 
 
+def test_a_solve_that_cannot_be_sent_leaves_the_running_job_alone(artist, server, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(43)
+    artist.click(node)
+    with held(server):
+        artist.press(node, "solve")
+        artist.wait(node, "queued", "reasoning")
+        job = node["job_id"].value()
+        node["mode"].setValue("use mattes")
+        artist.press(node, "solve")
+        assert "no matte is connected" in artist.said()[-1]
+        assert VoidNode(node).state.under_way
+    artist.wait(node, "masks ready")
+    assert node["job_id"].value() == job
+    artist.press(node, "solve")
+    assert VoidNode(node).state.name == states.MASKS_READY, "the review still waits"
+
+
 def test_a_job_cancelled_elsewhere_says_so(artist, server, plate, no_swallowed):
     node = artist.void(artist.read(plate))
     node["seed"].setValue(16)
