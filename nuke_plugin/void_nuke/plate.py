@@ -21,6 +21,8 @@ from .node import VoidNode
 
 _LINEAR = {"linear", "scene_linear", "rendering"}
 _PASSES = ("Dot",)
+_VERSIONED = re.compile(r"\A(.*[^._-].*?)[._-]v\d+(?:[._-].*)?\Z", re.IGNORECASE)
+"""A name up to its last version, which stands between separators."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ def untouched_files(plate: Any, frames: tuple[int, ...]) -> str:
         FramePattern.parse(pattern)
     except JobError:
         return ""
-    return pattern if pattern.lower().endswith(".exr") else ""
+    return pattern if pattern.lower().endswith(".exr") and "[" not in pattern else ""
 
 
 def pattern_of(read: Any) -> str:
     """A Read's or Write's files with Tcl, views and path rules worked out, the frame number left in; absolute."""
-    text = str(nuke.filename(read, nuke.REPLACE) or "")
+    text = _mapped(read, str(nuke.filename(read) or ""))
     text = re.sub(r"%V", view(), text).replace("%v", view()[:1])
     if text and not os.path.isabs(text):
         text = os.path.join(_evaluated("project_directory") or os.getcwd(), text)
@@ -173,7 +175,7 @@ def shot_name() -> str:
     """The script's name without its version: a new version of the script finds the results of the one before."""
     script = script_path()
     stem = Path(script).stem if script else "untitled"
-    return re.sub(r"[._-]?v\d+.*\Z", "", stem, flags=re.IGNORECASE) or stem
+    return _VERSIONED.sub(r"\1", stem)
 
 
 # --- parts
@@ -183,6 +185,20 @@ def _evaluated(name: str) -> str:
     """A file knob of the Project Settings, its Tcl worked out."""
     knob: Any = nuke.root()[name]
     return str(knob.evaluate() or "")
+
+
+def _mapped(read: Any, text: str) -> str:
+    """A file as this machine spells it. `nuke.filename` knows no filename filters; with REPLACE it may, but has the
+    frame's number in the name: of that only the folder counts."""
+    found = str(nuke.filenameFilter(text) or text) if text else ""
+    if not found or found != text:
+        return found
+    head, _, tail = text.replace("\\", "/").rpartition("/")
+    whole = str(nuke.filename(read, nuke.REPLACE) or "").replace("\\", "/")
+    folder, _, name = whole.rpartition("/")
+    shape = re.sub(r"%0?\d*d|#+", "\0", tail)
+    same = re.fullmatch(re.escape(shape).replace(re.escape("\0"), r"(-?\d+|%0?\d*d|#+)"), name) is not None
+    return f"{folder}/{tail}" if same and "%" not in head and "#" not in head else text
 
 
 def _through(node: Any) -> Any:

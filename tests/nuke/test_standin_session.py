@@ -162,7 +162,10 @@ def test_filename_filters_map_paths(nuke: Any, tmp_path: Path) -> None:
     nuke.execute(write, 1, 1)
     assert (tmp_path / "a.1.exr").is_file()
     assert write["file"].value() == "P:/a.%d.exr"
-    assert nuke.filename(write, nuke.REPLACE) == f"{tmp_path}/a.%d.exr"
+    assert nuke.filename(write) == "P:/a.%d.exr"
+    assert nuke.filenameFilter("P:/a.%d.exr") == f"{tmp_path}/a.%d.exr"
+    nuke.frame(7)
+    assert nuke.filename(write, nuke.REPLACE) == f"{tmp_path}/a.7.exr", "with the current frame's number"
 
 
 # -- undo

@@ -75,6 +75,50 @@ def test_a_read_that_converts_is_not_untouched(artist, plate):
     assert plates.untouched_files(read, frames) == plate
 
 
+@pytest.mark.parametrize("who", ["every class", "Reads alone"])
+def test_a_path_is_what_this_machine_calls_it(artist, plate, who):
+    """Filename filters and Tcl count; the frame's number stays out of the name, wherever the viewer stands."""
+    folder = str(Path(plate).parent)
+    artist.nuke.frame(1003)
+    named = {} if who == "every class" else {"nodeClass": "Read"}
+
+    def here(path: str) -> str:
+        return path.replace("P:/plates", folder)
+
+    artist.nuke.addFilenameFilter(here, **named)
+    try:
+        read = artist.read(plate.replace(folder, "P:/[string range xplates 1 6]"))
+        assert plates.pattern_of(read) == plate
+        assert plates.untouched_files(read, tuple(range(FIRST, LAST + 1))) == plate
+        read["file"].setValue(plate.replace(folder, "P:/plates").replace("%04d", "####"))
+        assert plates.pattern_of(read) == plate.replace("%04d", "####")
+        read["file"].setValue(plate.replace("%04d", "1001"))
+        assert plates.pattern_of(read) == plate.replace("%04d", "1001")
+    finally:
+        artist.nuke.removeFilenameFilter(here, **named)
+
+
+@pytest.mark.parametrize(
+    ("script", "shot"),
+    [
+        ("sh010_comp_v001", "sh010_comp"),
+        ("tv5_010_comp_v003", "tv5_010_comp"),
+        ("rev2_sh010_comp_v001", "rev2_sh010_comp"),
+        ("sh010_v2_comp_v003", "sh010_v2_comp"),
+        ("sh010-comp.V012", "sh010-comp"),
+        ("sh010_comp_v003_jd", "sh010_comp"),
+        ("sh010_comp_v003b", "sh010_comp_v003b"),
+        ("sh010_comp", "sh010_comp"),
+        ("v003", "v003"),
+        ("_v003", "_v003"),
+        ("sh_v001_v002", "sh_v001"),
+    ],
+)
+def test_a_shot_is_the_script_without_its_version(artist, script, shot):
+    artist.script(f"{script}.nk")
+    assert plates.shot_name() == shot
+
+
 def test_an_export_holds_the_graphs_bits(artist, plate):
     """The Dot's pixels, exported and not read from the file, are the file's: half, raw."""
     copy = artist.nuke.nodes.Copy(inputs=[artist.read(plate), artist.read(plate)])

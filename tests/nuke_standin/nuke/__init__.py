@@ -100,6 +100,7 @@ numvalue, filename, knobDefault = (
     _main_only(_asking.filename),
     _main_only(_asking.knob_default),
 )
+filenameFilter = _main_only(_asking.filename_filter)
 
 # -- formats, layers, views
 formats = _main_only(lambda: list(_S.formats))

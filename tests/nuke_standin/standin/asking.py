@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 from . import events, graph, tcl
 from .app import this_node
+from .knob_text import frame_path
 from .state import S
 
 
@@ -49,7 +50,8 @@ def numvalue(knob: str, default: Optional[float] = None) -> float:
 
 
 def filename(node: Any, flag: int = 0) -> Optional[str]:
-    """`nuke.filename`: a Read's or Write's file; with nuke.REPLACE evaluated and mapped."""
+    """`nuke.filename`: a Read's or Write's file, its Tcl evaluated, %04d left in. With nuke.REPLACE: the very file of
+    the current frame, mapped."""
     real = node if "file" in node._knobs else graph.through(node)
     if real is None or "file" not in real._knobs:
         return None
@@ -58,8 +60,13 @@ def filename(node: Any, flag: int = 0) -> Optional[str]:
     if not text:
         return None
     if flag:
-        text = events.filter_filename(real, text)
+        text = events.filter_filename(real, frame_path(text, S.frame, S.view))
     return text
+
+
+def filename_filter(path: str) -> str:
+    """`nuke.filenameFilter`: the path, as the filters of every class make it."""
+    return events.filter_filename(None, path)
 
 
 def knob_default(name: str, value: Any = None) -> Any:
