@@ -29,7 +29,7 @@ from .output import Output
 from .private import private_server
 from .serving import Warm, host_arguments, is_remote
 from .shot import add_server_arguments, add_shot_arguments, all_servers
-from .stopping import cancel_and_wait, listen_for_sigterm
+from .stopping import cancel_and_wait, sigterm_interrupts
 from .turns import work_folder
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -71,8 +71,9 @@ def add_commands(commands: Any) -> None:
     batch.set_defaults(run=run)
 
 
+@sigterm_interrupts()
 def run(options: argparse.Namespace, output: Output) -> int:
-    listen_for_sigterm()
+    output.tells_steps = True
     files = shot_files(options.shots)
     if options.jobs is not None and options.jobs < 1:
         raise JobError("--jobs must be 1 or more.")

@@ -28,6 +28,7 @@ class Output:
         self._first_step = 0
         self._last_line = ""
         self._record_at = 0.0
+        self.tells_steps = False  # as JSON: what is done on this side of the line, too
 
     def say(self, text: str, **values: Any) -> None:
         """A line for people; for machines the values (where there are any)."""
@@ -80,7 +81,8 @@ class Output:
             self._stage, self._stage_began, self._first_step = stage, now, step
         self._track(stage, step, of)
         if self.as_json:
-            self._record(stage, step, of, now)
+            if self.tells_steps:
+                self._record(stage, step, of, now)
             return
         if not self._live:
             if step == of:

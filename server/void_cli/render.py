@@ -25,7 +25,7 @@ from . import places, results
 from .output import Output
 from .serving import HOST, Warm, ended, is_remote, submitted
 from .shot import resolve
-from .stopping import listen_for_sigterm
+from .stopping import sigterm_interrupts
 from .turns import AlreadyDone
 
 
@@ -106,10 +106,11 @@ class Target:
         return Done(version.folder, version.manifest, False, version.name)
 
 
+@sigterm_interrupts()
 def run(options: argparse.Namespace, output: Output) -> int:
     from .local import need_server
 
-    listen_for_sigterm()
+    output.tells_steps = True
     if not is_remote(options):
         need_server()
     elif any(getattr(options, key) for key in HOST):

@@ -1,6 +1,6 @@
 """SIGTERM, as farms send it before they kill: the same way out as Ctrl-C, cancelling what runs on a server.
 
-Promises: handlers are set only by commands that wait for jobs, and only in the main thread.
+Promises: handlers are set only while a command waits for jobs, and only in the main thread.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import contextlib
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from void_client.client import Client
@@ -18,10 +20,17 @@ _ASK_S = 5.0  # a server that does not answer: farms kill after 30 s or so
 _END_S = 15.0  # the server's own grace is 10 s, then it kills its worker
 
 
-def listen_for_sigterm() -> None:
-    """From now on SIGTERM raises ``KeyboardInterrupt``, once: a second one does not disturb the cleaning up."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+@contextmanager
+def sigterm_interrupts() -> Iterator[None]:
+    """Meanwhile SIGTERM raises ``KeyboardInterrupt``, once: a second one does not disturb the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _interrupt(*_: Any) -> None:
