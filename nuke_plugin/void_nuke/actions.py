@@ -6,8 +6,6 @@ Promises: a failure that a click caused is shown in one dialog and in the node; 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Optional
 
 import nuke
@@ -35,6 +33,7 @@ from . import (
     sub_range,
     updates,
 )
+from .boundary import heard, told
 from .messages import explain, failure
 from .node import VoidNode, all_nodes, by_uuid, is_quiet, is_void, quiet, too_new
 from .order import Order
@@ -83,7 +82,7 @@ def shot_file(node: Any) -> dict[str, Any]:
 def approve(node: Any) -> None:
     """The quadmask is right: make the clean frames."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         pending = reattach.on_record(void) if void.state.name == states.MASKS_READY else None
         if pending is None:
             raise failure("no_review")
@@ -95,7 +94,7 @@ def approve(node: Any) -> None:
 def cancel(node: Any) -> None:
     """Stop this node's job, in whatever state it is."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         if office.desk().cancel(void.uuid) is None:
             _cancel_on_record(void)
         bars.end(void.uuid)
@@ -105,7 +104,7 @@ def cancel(node: Any) -> None:
 def reload(node: Any) -> None:
     """Ask the server again where a job is on record, list the versions on disk, and read the shown one anew."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         reattach.reattach(void)
         results.relist(void)
         results.reread(void)
@@ -115,7 +114,7 @@ def reload(node: Any) -> None:
 def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
     running, kept = office.running(void.uuid), void.state
     goes_on = running is not None or kept.name == states.MASKS_READY
-    with _told(void, keep_state=goes_on):
+    with told(void, keep_state=goes_on):
         if too_new(void.node):
             raise failure("too_new")
         all_nodes()  # reports find their node by it: where Nuke refuses, it does so now
@@ -171,7 +170,7 @@ def _cancel_on_record(void: VoidNode) -> None:
 def add_point(node: Any, positive: bool = True) -> None:
     """Where the knob ``point`` stands, on this frame."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         width, height = _size(void)
         x, y = clicks.points_of(void.node["point"].value())[:2]
         void.keep_clicks(void.clicks.with_click(clicks.from_nuke(_frame(), x, y, positive, width, height)))
@@ -181,7 +180,7 @@ def add_point(node: Any, positive: bool = True) -> None:
 def add_box(node: Any) -> None:
     """The knob ``box``, on this frame."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         width, height = _size(void)
         left, bottom, right, top = clicks.points_of(void.node["box"].value())[:4]
         void.keep_clicks(
@@ -193,15 +192,16 @@ def add_box(node: Any) -> None:
 def remove_click(node: Any) -> None:
     """The newest of this frame."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         void.keep_clicks(void.clicks.without_last(_frame()))
         refresh(void)
 
 
 def clear_clicks(node: Any) -> None:
     void = VoidNode(node)
-    void.keep_clicks(clicks.Clicks())
-    refresh(void)
+    with told(void, keep_state=True):
+        void.keep_clicks(clicks.Clicks())
+        refresh(void)
 
 
 def _frame() -> int:
@@ -219,14 +219,14 @@ def _size(void: VoidNode) -> tuple[int, int]:
 def edit_override(node: Any) -> None:
     """Open the node's sidecar; make it, or the node's section in it, where there is none."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         overriding.edit(void)
 
 
 def show_resolved(node: Any) -> None:
     """Who had the last word about each region, frame by frame."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         text = overriding.resolved_text(void)
         show_sources(void)
         if nuke.GUI:
@@ -245,7 +245,7 @@ def show_sources(void: VoidNode) -> None:
 def test_server(node: Any) -> None:
     """Ask the node's server for its version, its key and what it can do. The answer comes when it comes."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         settings = client_settings(load_plugin_settings(os.environ), os.environ, void.text("endpoint").strip())
         if not nuke.GUI:
             _server_said(void.uuid, server_test.ask(settings))
@@ -257,7 +257,11 @@ def test_server(node: Any) -> None:
 
         with quiet():
             void.say("server_said", "asking…")
-        in_background("test", ask, lambda error: None)
+
+        def failed(error: Exception) -> None:
+            nuke.executeInMainThread(_server_said, args=(uuid, str(explain(error))))
+
+        in_background("test", ask, failed)
 
 
 def _server_said(uuid: str, text: str) -> None:
@@ -273,35 +277,35 @@ def _server_said(uuid: str, text: str) -> None:
 def create_read(node: Any) -> Any:
     """A Read of the shown version, beside the node."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         return deliveries.create_read(void)
 
 
 def publish(node: Any, folder: Optional[str] = None) -> None:
     """Copy the shown version into a folder; without one the artist is asked."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         deliveries.publish_to(void, folder)
 
 
 def wipe(node: Any) -> Any:
     """Result and plate on the viewer's inputs 1 and 2."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         return deliveries.wipe(void)
 
 
 def contact_sheet(node: Any) -> Any:
     """Frames of the plate above the same frames of the result."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         return deliveries.contact_sheet(void)
 
 
 def resolve_range(node: Any) -> None:
     """Solve the bad frames again by themselves, with another seed, their neighbours fixed: a new version."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         if office.running(void.uuid) is not None or void.state.name == states.MASKS_READY:
             raise failure("still_under_way")
         order = sub_range.order_of(void, void.text("resolve_frames"), patient=bool(nuke.GUI))
@@ -315,7 +319,7 @@ def resolve_range(node: Any) -> None:
 def submit_farm(node: Any) -> None:
     """This node is solved on the farm, then the script rendered."""
     void = VoidNode(node)
-    with _told(void, keep_state=True):
+    with told(void, keep_state=True):
         _tell_submitted(farm.submit([void]))
 
 
@@ -340,7 +344,9 @@ def _tell_submitted(done: farm.Submission) -> None:
 def created(node: Any) -> None:
     """onCreate: a new node gets its name for the results and the studio's settings; a copy gets a name of its own."""
     if is_void(node):
-        creating.created(VoidNode(node))
+        void = VoidNode(node)
+        with heard(void):
+            creating.created(void)
 
 
 def knob_changed(node: Any, knob: Any) -> None:
@@ -349,13 +355,14 @@ def knob_changed(node: Any, knob: Any) -> None:
         return
     void = VoidNode(node)
     name = knob.name()
-    if name == "version":
-        with _told(void, keep_state=True):
-            results.switch(void)
-    elif name == "showPanel":
-        results.relist(void)
-        void.show_clicks()
-    refresh(void)
+    with heard(void):
+        if name == "version":
+            with told(void, keep_state=True):
+                results.switch(void)
+        elif name == "showPanel":
+            results.relist(void)
+            void.show_clicks()
+        refresh(void)
 
 
 def refresh(void: VoidNode) -> None:
@@ -363,34 +370,3 @@ def refresh(void: VoidNode) -> None:
     state = staleness.refreshed(void, office.running(void.uuid) is not None)
     if state is not None:
         void.show(state)
-
-
-# --- failures
-
-
-@contextmanager
-def _told(void: VoidNode, keep_state: bool = False) -> Iterator[None]:
-    """The boundary of a click: a failure is shown once, in a dialog and in the node. ``keep_state``: what is being done
-    does not concern the result."""
-    try:
-        with _indie_told():
-            yield
-    except VoidError as error:
-        told = explain(error)
-        if not keep_state:
-            with quiet():
-                void.show(told.as_state(void.state.job_id, void.solved.shown))
-        if not nuke.GUI:
-            raise
-        nuke.message(f"VOID: {told}")
-
-
-@contextmanager
-def _indie_told() -> Iterator[None]:
-    """Nuke Indie refuses Python in any script of more than ten nodes, and a VOID node alone has more inside."""
-    try:
-        yield
-    except RuntimeError as problem:
-        if "Indie" not in str(problem):
-            raise
-        raise failure("indie") from problem

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 import nuke
-from void_client.errors import VoidError
 from void_client.result_store import Version, publish
 
 from . import results
@@ -116,7 +115,7 @@ def _published(uuid: str, target: Path) -> None:
         _say(node, f"Published as {target}.")
 
 
-def _not_published(uuid: str, error: VoidError) -> None:
+def _not_published(uuid: str, error: Exception) -> None:
     nuke.message(f"VOID: {explain(error)}")
 
 

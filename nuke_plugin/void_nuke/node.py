@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import nuke
+from void_client.errors import VoidError
 
 from .clicks import Clicks
 from .description import NODE_FORMAT
@@ -153,8 +154,12 @@ class VoidNode:
         self.show_clicks()
 
     def show_clicks(self) -> None:
+        try:
+            text = self.clicks.text(int(nuke.frame()))
+        except VoidError as error:
+            text = error.message
         with quiet():
-            self.say("clicks_shown", self.clicks.text(int(nuke.frame())))
+            self.say("clicks_shown", text)
 
     def keep_solved(self, solved: Solved) -> None:
         with quiet():

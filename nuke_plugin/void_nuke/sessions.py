@@ -14,7 +14,7 @@ from typing import Optional
 
 from void_client import pairing
 from void_client.client import Client
-from void_client.errors import NotAuthorised, VoidError
+from void_client.errors import NotAuthorised
 from void_client.result_store import Version
 from void_client.settings import ClientSettings
 
@@ -210,13 +210,13 @@ def _close(leaving: list[Job], lines: list[Line]) -> None:
         line.close()
 
 
-def in_background(name: str, work: Callable[[], None], failed: Callable[[VoidError], None]) -> threading.Thread:
+def in_background(name: str, work: Callable[[], None], failed: Callable[[Exception], None]) -> threading.Thread:
     """For single questions to a server: ``failed`` hears what went wrong, in that thread."""
 
     def body() -> None:
         try:
             work()
-        except VoidError as error:
+        except Exception as error:  # noqa: BLE001 - the thread's boundary: ``failed`` tells it
             failed(error)
 
     thread = threading.Thread(target=body, name=f"void {name}", daemon=True)

@@ -136,6 +136,47 @@ def test_nothing_to_cancel_or_to_approve(artist, plate):
     assert state_of(node) == states.NOT_SOLVED
 
 
+# --- faults of the plugin itself
+
+
+def test_a_fault_ends_the_solve_and_is_told(artist, plate, monkeypatch, caplog, no_swallowed):
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("an odd fault")
+
+    node = artist.void(artist.read(plate))
+    artist.click(node)
+    monkeypatch.setattr(ordering, "order_of", broken)
+    assert "The plugin has a fault (ZeroDivisionError: an odd fault)" in refused(artist, node)
+    assert state_of(node) == states.FAILED
+    assert "an odd fault" in caplog.text, "the log has it whole"
+
+
+def test_a_fault_in_what_the_node_hears_is_said_by_the_node(artist, plate, monkeypatch, caplog, no_swallowed):
+    from void_nuke import results
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("an odd fault")
+
+    node = artist.void(artist.read(plate))
+    monkeypatch.setattr(results, "relist", broken)
+    node.hideControlPanel()
+    node.showControlPanel()
+    assert state_of(node) == states.FAILED
+    assert "an odd fault" in node["status"].value()
+    assert artist.said() == []
+
+
+def test_clicks_that_cannot_be_read_are_said(artist, plate, no_swallowed):
+    node = artist.void(artist.read(plate))
+    node["void_clicks"].setValue("{nonsense")
+    node.hideControlPanel()
+    node.showControlPanel()
+    assert node["clicks_shown"].value() not in ("", "none")
+    refused(artist, node)
+    artist.press(node, "clear_clicks")
+    assert node["clicks_shown"].value() == "no points, no boxes"
+
+
 # --- found by the thread or told by the server
 
 
