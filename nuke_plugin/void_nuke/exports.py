@@ -7,23 +7,25 @@ is whole; the Writes are off before and after. Must not: touch the artist's prox
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nuke
-from void_client.errors import DiskFull, JobError, VoidError
+from void_client.errors import DiskFull, VoidError
 from void_client.manifest import as_disk_full
 from void_client.sequence import FramePattern
 
-from . import upstream
+from . import upstream, upstream_files
 from .messages import failure
 from .node import VoidNode, quiet
-from .plate import above, pattern_of, view
+from .plate import view
 
+_STAMPS = "stamps.json"
 PLATE, PRIMARY, AFFECTED, QUADMASK = "plate", "primary", "affected", "quadmask"
 _WRITES = {PLATE: "ExportPlate", PRIMARY: "ExportPrimary", AFFECTED: "ExportAffected", QUADMASK: "ExportQuadmask"}
 _NAMES = {PLATE: "plate", PRIMARY: "matte on input 1", AFFECTED: "matte on input 2", QUADMASK: "quadmask on input 3"}
@@ -42,22 +44,58 @@ def export(node: VoidNode, kind: str, source: Any, frames: tuple[int, ...], how:
 
     Raises ``InputError`` where Nuke cannot render it or the artist stops it, ``DiskFull``.
     """
-    key = hashlib.sha256(f"{upstream.print_of(source)} {_files_of(source)} {how.half} {extra}".encode()).hexdigest()[
-        :16
-    ]
-    pattern = f"{how.folder.as_posix()}/{kind}_{key}/{kind}.%04d.exr"
+    made_of = f"{upstream.print_of(source)} {upstream.colours()} {how.half} {extra}"
+    key = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+    stamps = upstream_files.stamps_of([source], frames)
+    folder, there = _folder_for(how.folder, f"{kind}_{key}", stamps)
+    pattern = f"{folder.as_posix()}/{kind}.%04d.exr"
     parsed = FramePattern.parse(pattern)
-    lacking = [frame for frame in frames if not parsed.path(frame).is_file()]
+    lacking = tuple(frame for frame in frames if frame not in there or not parsed.path(frame).is_file())
     if lacking:
         try:
-            parsed.folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise _told(problem, kind, parsed.folder) from problem
-        _render(node, kind, pattern, lacking[0], lacking[-1], how.half)
+            raise _told(problem, kind, folder) from problem
+        for first, last in _runs(lacking):
+            _render(node, kind, pattern, first, last, how.half)
         lost = [frame for frame in frames if not parsed.path(frame).is_file()]
         if lost:
             raise failure("export", kind=_NAMES[kind], why=f"frame {lost[0]} was not written.")
+        try:
+            _record(folder, {**there, **stamps})
+        except OSError as problem:
+            raise _told(problem, kind, folder) from problem
     return pattern
+
+
+def _folder_for(home: Path, name: str, stamps: Mapping[int, str]) -> tuple[Path, dict[int, str]]:
+    """The export whose frames were made of the files that are there now, and frame → the files it was made of.
+
+    An export is never changed: a farm's job may still read it. What was rendered again upstream gets a folder of its
+    own.
+    """
+    for folder in sorted(home.glob(f"{name}_*")):
+        there = _recorded(folder)
+        if all(there.get(frame, stamp) == stamp for frame, stamp in stamps.items()):
+            return folder, there
+    content = "\n".join(f"{frame} {stamp}" for frame, stamp in stamps.items())
+    return home / f"{name}_{hashlib.sha256(content.encode()).hexdigest()[:8]}", {}
+
+
+def _recorded(folder: Path) -> dict[int, str]:
+    """What cannot be read counts as not rendered."""
+    try:
+        found = json.loads((folder / _STAMPS).read_text(encoding="utf-8"))
+        return {int(frame): str(stamp) for frame, stamp in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _record(folder: Path, stamps: Mapping[int, str]) -> None:
+    """Last of all: a frame that is not on record is rendered again."""
+    made = folder / f".{_STAMPS}.{os.getpid()}"
+    made.write_text(json.dumps(dict(sorted(stamps.items()))), encoding="utf-8")
+    made.replace(folder / _STAMPS)
 
 
 def export_inner(
@@ -123,25 +161,6 @@ def half_is_enough(plate: Any, wanted: str) -> bool:
         return False
     depth = str(plate.metadata("input/bitsperchannel") or "")
     return not depth.startswith("32")
-
-
-def _files_of(source: Any) -> str:
-    """Size and time of the files upstream: a plate that was rendered again under its name is another plate."""
-    found = []
-    for read in _reads(source):
-        try:
-            pattern = FramePattern.parse(pattern_of(read))
-            first, last = int(read["first"].value()), int(read["last"].value())
-            for frame in range(first, last + 1):
-                stat = os.stat(pattern.path(frame))
-                found.append(f"{frame} {stat.st_size} {stat.st_mtime_ns}")
-        except (OSError, JobError):
-            found.append("?")  # no sequence, or a frame that lacks: Nuke says so when it renders
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
-
-
-def _reads(source: Any) -> list[Any]:
-    return [node for node in above(source) if node.Class() == "Read"]
 
 
 def _told(problem: OSError, kind: str, folder: Path) -> VoidError:

@@ -190,7 +190,8 @@ def _evaluated(name: str) -> str:
 def _mapped(read: Any, text: str) -> str:
     """A file as this machine spells it. `nuke.filename` knows no filename filters; with REPLACE it may, but has the
     frame's number in the name: of that only the folder counts."""
-    found = str(nuke.filenameFilter(text) or text) if text else ""
+    filters: Any = nuke.filenameFilter
+    found = str(filters(text) or text) if text else ""
     if not found or found != text:
         return found
     head, _, tail = text.replace("\\", "/").rpartition("/")

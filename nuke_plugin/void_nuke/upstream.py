@@ -1,14 +1,16 @@
 """What hangs on a node's inputs, as one short text: equal texts are equal pixels, as far as Nuke can know. Main thread.
 
 Promises: the same at every frame and in every place of the graph; no pixel is computed, no file is opened. Must not:
-see whether a file on disk was rendered again: `void_nuke.exports` and the solve itself look at files.
+see whether a file on disk was rendered again: `void_nuke.upstream_files` does.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Optional
 
 import nuke
 
@@ -21,6 +23,10 @@ _COSMETIC = frozenset(
 )
 _VOID_COUNTS = ("result_file", "result_first", "result_last", "output", "mix", "missing_result", "disable")
 """Of a VOID node upstream: what changes its picture. Its status is news, not a picture."""
+_ASKED_OF_ROOT = ("first_frame", "last_frame", "fps", "format", "proxy")
+_ROOT = re.compile(r"\broot\b")
+"""Followed to the Root itself, such a node would hang on the frame that is shown."""
+_COLOURS = ("colorManagement", "OCIO_config", "customOCIOConfigPath", "workingSpaceLUT", "floatLut")
 _WORD = re.compile(r"\A\s*([A-Za-z_][A-Za-z0-9_.]*)")
 
 
@@ -29,21 +35,40 @@ def print_of(node: Any) -> str:
     if node is None:
         return ""
     digest = hashlib.sha256()
-    places: dict[str, int] = {}
-    _add(node, digest, places)
+    _add(node, digest)
     return digest.hexdigest()[:32]
 
 
-def _add(start: Any, digest: Any, places: dict[str, int]) -> None:
-    """Each node once, by a number of its place: names do not count, connections do."""
+def walk(start: Any, places: Optional[dict[str, int]] = None) -> Iterator[Any]:
+    """Each node above and including ``start`` once, inside of Groups, too, and what expressions ask, but for the Root.
+
+    ``places``: filled with full name → number of its place.
+    """
+    seen: dict[str, int] = {} if places is None else places
     waiting = [start]
     while waiting:
         node = waiting.pop()
         key = node.fullName()
-        if key in places:
+        if key in seen or node.Class() == "Root":
             continue
-        places[key] = len(places)
-        digest.update(f"{node.Class()}\n{_knobs(node)}\n".encode())
+        seen[key] = len(seen)
+        yield node
+        waiting.extend(above for above in map(node.input, range(node.inputs())) if above is not None)
+        waiting.extend(node.dependencies(nuke.EXPRESSIONS))
+        if _has_inside(node):
+            waiting.extend(child for child in node.nodes())
+        elif node.Class() == "Input" and node.parent() is not None:
+            above = _outside(node)
+            if above is not None:
+                waiting.append(above)
+
+
+def _add(start: Any, digest: Any) -> None:
+    """Each node by a number of its place: names do not count, connections do."""
+    places: dict[str, int] = {}
+    for node in walk(start, places):
+        knobs = _knobs(node)
+        digest.update(f"{node.Class()}\n{knobs}\n".encode())
         for index in range(node.inputs()):
             above = node.input(index)
             if above is None:
@@ -51,14 +76,24 @@ def _add(start: Any, digest: Any, places: dict[str, int]) -> None:
                 continue
             known = places.get(above.fullName())
             digest.update(f"{index}:{known if known is not None else 'new'}\n".encode())
-            waiting.append(above)
-        waiting.extend(node.dependencies(nuke.EXPRESSIONS))
-        if node.Class() == "Group":
-            waiting.extend(child for child in node.nodes())
-        elif node.Class() == "Input" and node.parent() is not None:
-            above = _outside(node)
-            if above is not None:
-                waiting.append(above)
+        if _ROOT.search(knobs):
+            digest.update(_project(_ASKED_OF_ROOT).encode())
+
+
+def colours() -> str:
+    """What the Project Settings say of colour: every Read and Write goes by it."""
+    return f"{_project(_COLOURS)}\n{os.environ.get('OCIO', '')}"
+
+
+def _project(names: tuple[str, ...]) -> str:
+    """Some of the Project Settings; not the frame that is shown."""
+    root = nuke.root()
+    return "\n".join(f"{name} {root[name].toScript()}" for name in names if root.knob(name) is not None)
+
+
+def _has_inside(node: Any) -> bool:
+    gizmo = getattr(nuke, "Gizmo", None)
+    return node.Class() == "Group" or (gizmo is not None and isinstance(node, gizmo))
 
 
 def _outside(node: Any) -> Any:

@@ -153,6 +153,76 @@ def test_an_unchanged_upstream_is_not_exported_again(artist, plate, tmp_path):
     assert len(exported(artist)) == 18, "a plate that was rendered again under its name is another plate"
 
 
+def _rendered_again(path: str, seconds: float = 5.0) -> None:
+    """The same bytes at another time."""
+    os.utime(path, (time.time() + seconds, time.time() + seconds))
+
+
+@pytest.mark.parametrize("where", ["in a group", "a still", "a range that is too wide"])
+def test_files_count_wherever_they_are_read(artist, plate, tmp_path, where):
+    nuke = artist.nuke
+    pattern = write_plate(tmp_path)
+    changed = pattern % 1003
+    if where == "in a group":
+        group = nuke.nodes.Group()
+        with group:
+            nuke.nodes.Output(inputs=[artist.read(pattern)])
+        source: Any = group
+    elif where == "a still":
+        changed = pattern % 1001
+        source = nuke.nodes.Copy(inputs=[artist.read(plate), artist.read(changed)])
+    else:
+        wide = artist.read(pattern, 1001, 1007)
+        wide["on_error"].setValue("black")
+        source = nuke.nodes.Grade(inputs=[wide])
+    node = clicked(artist, source)
+    first = shot_of(node, frames=(1002, 1004))
+    assert shot_of(node, frames=(1002, 1004)).plate == first.plate
+    _rendered_again(changed)
+    assert shot_of(node, frames=(1002, 1004)).plate != first.plate
+    assert len(exported(artist)) == 6
+
+
+def test_other_frames_do_not_count(artist, plate, tmp_path):
+    pattern = write_plate(tmp_path)
+    node = clicked(artist, artist.nuke.nodes.Grade(inputs=[artist.read(pattern)]))
+    first = shot_of(node, frames=(1002, 1004))
+    _rendered_again(pattern % 1006)
+    assert shot_of(node, frames=(1002, 1004)).plate == first.plate
+    assert len(exported(artist)) == 3
+    assert shot_of(node).plate == first.plate, "the first look at 1006"
+    assert len(exported(artist)) == 6
+    held = artist.nuke.nodes.FrameHold(inputs=[artist.read(pattern)])
+    held["firstFrame"].setValue(1006)
+    node.setInput(0, held)
+    second = shot_of(node, frames=(1002, 1004))
+    _rendered_again(pattern % 1006, 9.0)
+    assert shot_of(node, frames=(1002, 1004)).plate != second.plate, "where time moves, any frame may be shown"
+
+
+def test_an_untouched_read_is_not_looked_at(artist, plate, monkeypatch):
+    from void_nuke import exports
+
+    def asked(*_: Any) -> str:
+        raise AssertionError("the Read's own files are sent")
+
+    monkeypatch.setattr(exports, "export", asked)
+    assert shot_of(clicked(artist, artist.read(plate))).plate == plate
+
+
+def test_expressions_that_ask_the_root_go_by_what_they_ask(artist, plate):
+    """Not by the frame that the viewer shows."""
+    grade = artist.nuke.nodes.Grade(inputs=[artist.read(plate)])
+    grade["multiply"].setExpression("root.first_frame / 2000")
+    node = VoidNode(artist.void(grade))
+    artist.nuke.frame(1002)
+    before = staleness.fingerprint(node)
+    artist.nuke.frame(1004)
+    assert staleness.fingerprint(node) == before
+    artist.nuke.root()["first_frame"].setValue(1002)
+    assert staleness.fingerprint(node) != before
+
+
 def test_only_what_lacks_is_exported(artist, plate):
     node = clicked(artist, artist.nuke.nodes.Grade(inputs=[artist.read(plate)]))
     shot_of(node, frames=(1002, 1003))

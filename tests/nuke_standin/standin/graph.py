@@ -342,7 +342,7 @@ def _expressed(node: Any) -> list:
                     other = resolve.knob(node, path)[0]._node
                 except NameError:
                     continue
-                if other is not node and other not in found and other is not S.root:
+                if other is not node and other not in found:
                     found.append(other)
     return found
 
