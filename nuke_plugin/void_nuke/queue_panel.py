@@ -20,8 +20,8 @@ from void_client.errors import VoidError
 from . import queue_model
 from .messages import explain
 from .queue_model import COLUMNS, Row
+from .startup import QUEUE, QUEUE_ID, QUEUE_WIDGET
 
-PANEL = "uk.void.queue"
 _EVERY_MS = 3000
 
 
@@ -30,7 +30,7 @@ def show() -> None:
     import nuke
     from nukescripts import panels
 
-    panel: Any = panels.registerWidgetAsPanel("void_nuke.queue_panel.QueuePanel", "VOID Queue", PANEL, True)
+    panel: Any = panels.registerWidgetAsPanel(QUEUE_WIDGET, QUEUE, QUEUE_ID, True)
     panel.addToPane(nuke.getPaneFor("Properties.1") if hasattr(nuke, "getPaneFor") else None)
 
 
@@ -42,7 +42,7 @@ class QueuePanel(QtWidgets.QWidget):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
-        self.setObjectName(PANEL)
+        self.setObjectName(QUEUE_ID)
         self.rows: tuple[Row, ...] = ()
         self._asking = False
         self.summary = QtWidgets.QLabel("asking…")

@@ -16,6 +16,9 @@ from void_client import __version__, vendor
 
 MENU = "VOID"
 FAVOURITE = "VOID results"
+QUEUE, QUEUE_ID = "VOID Queue", "uk.void.queue"
+QUEUE_WIDGET = "__import__('void_nuke.queue_panel', fromlist=['QueuePanel']).QueuePanel"
+"""Nuke evaluates it in ``__main__`` when the panel opens: only then is Qt imported."""
 
 _plugin = ""
 _problem = ""
@@ -52,6 +55,7 @@ def menu() -> None:
     top.addCommand("Test the server", test_server)
     top.addCommand("Settings in use", show_settings)
     top.addCommand("Help", show_help)
+    _offer_queue()
     nuke.menu("Nodes").addMenu(MENU, icon=icon).addCommand("VOID", create_node, icon=icon)
     if os.environ.get("VOID_NUKE_RESULTS"):
         favourite(os.path.expandvars(os.environ["VOID_NUKE_RESULTS"]))
@@ -66,6 +70,18 @@ def favourite(folder: Optional[str]) -> None:
 
     nuke.addFavoriteDir(FAVOURITE, folder.replace("\\", "/"), tooltip="What VOID nodes made")
     _favourites.add(folder)
+
+
+def _offer_queue() -> None:
+    """Nuke knows the queue by its id from the start, so that a saved workspace brings it back."""
+    try:
+        from nukescripts import panels
+
+        panels.registerWidgetAsPanel(QUEUE_WIDGET, QUEUE, QUEUE_ID)
+    except Exception as problem:  # noqa: BLE001 - the menu goes on without it
+        import nuke
+
+        nuke.tprint(f"VOID has no queue panel ({type(problem).__name__}, {problem}).")
 
 
 # --- what the menu's entries do

@@ -338,12 +338,17 @@ def test_a_panel_is_registered_by_name(nuke: Any) -> None:
     import nukescripts
     from standin.state import S
 
-    nukescripts.panels.registerWidgetAsPanel("void_nuke.queue.Panel", "VOID Queue", "void.queue")
+    text = "__import__('collections').OrderedDict"
+    nukescripts.panels.registerWidgetAsPanel(text, "VOID Queue", "void.queue")
     assert S.panels["void.queue"]["name"] == "VOID Queue"
     assert nuke.getPaneFor("void.queue") is None
-    made = nukescripts.panels.registerWidgetAsPanel("void_nuke.queue.Panel", "VOID Queue", "void.queue", create=True)
+    made = nukescripts.panels.registerWidgetAsPanel(text, "VOID Queue", "void.queue", create=True)
     made.addToPane(nuke.getPaneFor("Properties.1"))
     assert nuke.getPaneFor("void.queue") is not None
+    assert S.panels["void.queue"]["knob"].makeUI() == {}
+    unknown = nukescripts.panels.registerWidgetAsPanel("void_nuke.queue.Panel", "VOID Queue", "void.queue", create=True)
+    with pytest.raises(NameError, match="void_nuke"):
+        unknown.addToPane()
     with pytest.raises(TypeError, match="string"):
         nukescripts.panels.registerWidgetAsPanel(object(), "x", "y")
 

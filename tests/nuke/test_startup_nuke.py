@@ -104,6 +104,11 @@ def test_the_start_imports_nothing_that_is_not_needed(installed, python, gui):
     assert len(modules) <= 12, modules  # ours and a handful of Python's own
 
 
+def test_a_saved_workspace_finds_the_queue(installed):
+    said = start(installed, code="from standin.state import S\nsaid['panels'] = sorted(S.panels)")
+    assert said["panels"] == ["uk.void.queue"]
+
+
 def test_the_node_can_be_created_from_the_menu(installed):
     said = start(installed, code='nuke.menu("Nuke").findItem("VOID/Create a VOID node").invoke()\n'
                                  'said["created"] = [n.name() for n in nuke.allNodes()]')  # fmt: skip

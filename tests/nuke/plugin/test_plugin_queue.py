@@ -137,10 +137,12 @@ def test_the_panel_shows_cancels_and_opens(artist, plate, application, monkeypat
 
 
 def test_the_menu_docks_it(nuke, application):
-    from void_nuke import queue_panel
+    from standin.state import S
+    from void_nuke import queue_panel, startup
 
     queue_panel.show()
-    from standin.state import S
-
-    assert S.panels[queue_panel.PANEL]["shown"]
-    assert S.panels[queue_panel.PANEL]["widget"] == "void_nuke.queue_panel.QueuePanel"
+    assert S.panels[startup.QUEUE_ID]["shown"]
+    made = S.panels[startup.QUEUE_ID]["knob"].makeUI()
+    assert isinstance(made, queue_panel.QueuePanel)
+    made.deleteLater()
+    application.processEvents()

@@ -15,8 +15,24 @@ class _Registered:
         self.name, self.id = name, identifier
 
     def addToPane(self, pane: Any = None) -> Any:
+        """Opening it evaluates the widget's text in `__main__`: whatever that does not know is an error here."""
+        import __main__
+
+        text = "__import__('nukescripts').panels.WidgetKnob(" + S.panels[self.id]["widget"] + ")"
+        S.panels[self.id]["knob"] = eval(text, __main__.__dict__)
         S.panels[self.id]["shown"] = True
         return self
+
+
+class WidgetKnob:
+    """What Nuke makes of the widget's text: `makeUI` makes the widget."""
+
+    def __init__(self, widget: Callable[[], Any]) -> None:
+        self.widgetClass = widget
+
+    def makeUI(self) -> Any:
+        self.widget = self.widgetClass()
+        return self.widget
 
 
 @main_only
