@@ -242,7 +242,7 @@ class Client:
                 if event.kind in ("done", "failed", "cancelled"):
                     return
         finally:
-            self._connection.unwatch(job_id)
+            self._connection.unwatch(job_id, arrived.put)
 
     def download(self, job_id: str, folder: Path, on_progress: Progress | None = None) -> ResultManifest:
         """The result into ``folder``: every file verified, the manifest last.

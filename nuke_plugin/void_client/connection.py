@@ -66,7 +66,7 @@ class Connection:
         self._wake_send, self._wake_recv = self._wake_pair()
         self._lock = threading.Lock()  # guards all below, and the sending end of the wake pair
         self._new: deque[_Pending] = deque()
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, list[_Watched]] = {}
         self._rewatch: set[str] = set()
         self._closing = False
         # Owned by the thread:
@@ -105,17 +105,23 @@ class Connection:
         return future
 
     def watch(self, job_id: str, after: int, on_event: Callable[[m.Event], None]) -> None:
-        """Call ``on_event`` in the connection's thread for every event of the job above ``after``, in order, once."""
+        """Call ``on_event`` in the connection's thread for every event of the job above ``after``, in order, once.
+
+        Several may watch a job, each from where it wants.
+        """
         with self._lock:
-            self._watched[job_id] = _Watched(after, on_event)
+            self._watched.setdefault(job_id, []).append(_Watched(after, on_event))
             self._rewatch.add(job_id)
         self._wake()
 
-    def unwatch(self, job_id: str) -> None:
+    def unwatch(self, job_id: str, on_event: Callable[[m.Event], None]) -> None:
+        """``on_event``: as it was given to ``watch``. The others go on watching."""
         with self._lock:
-            known = self._watched.pop(job_id, None) is not None
+            left = [each for each in self._watched.pop(job_id, []) if each.on_event != on_event]
+            if left:
+                self._watched[job_id] = left
             closing = self._closing
-        if known and not closing:
+        if not left and not closing:
             self.send(m.Unwatch(job_id))
 
     def close(self) -> None:
@@ -257,21 +263,25 @@ class Connection:
             entry.future.set_result(envelope)
 
     def _deliver(self, event: m.Event) -> None:
+        heard = []
         with self._lock:
-            watched = self._watched.get(event.job_id)
-            if watched is None or event.seq <= watched.last_seq:
-                return
-            if event.seq > watched.last_seq + 1:
-                self._rewatch.add(event.job_id)  # a gap: ask again from the last one seen
-                return
-            watched.last_seq = event.seq
-        watched.on_event(event)
+            for watched in self._watched.get(event.job_id, ()):
+                if event.seq > watched.last_seq + 1:
+                    self._rewatch.add(event.job_id)  # a gap: ask again from the last one seen
+                elif event.seq == watched.last_seq + 1:
+                    watched.last_seq = event.seq
+                    heard.append(watched)
+        for watched in heard:
+            watched.on_event(event)
 
     def _send_rewatches(self) -> None:
         with self._lock:
             if not self._connected or not self._rewatch:
                 return
-            asks = [m.Watch(job_id, self._watched[job_id].last_seq) for job_id in self._rewatch & set(self._watched)]
+            asks = [
+                m.Watch(job_id, min(each.last_seq for each in self._watched[job_id]))
+                for job_id in self._rewatch & set(self._watched)
+            ]
             self._rewatch.clear()
         for ask in asks:
             entry = _Pending(next(self._ids), ask, b"", time.monotonic() + 30.0, Future())

@@ -184,8 +184,18 @@ class NodeStore:
         """All that are ready, the oldest first. What cannot be read is no version."""
         return tuple(sorted(self._found(), key=lambda version: version.number))
 
+    def names(self) -> tuple[str, ...]:
+        """ "v001", "v002" …: those that are ready, by their folders alone."""
+        numbers = [
+            int(match.group(1))
+            for entry in _listed(self.root)
+            for match in [_VERSION.match(entry.name)]
+            if match and (entry / MANIFEST).is_file()
+        ]
+        return tuple(f"v{number:03d}" for number in sorted(numbers))
+
     def version(self, number: int) -> Optional[Version]:
-        return next((version for version in self._found() if version.number == number), None)
+        return next(self._found(number), None)
 
     def latest(self) -> Optional[Version]:
         found = self.versions()
@@ -217,10 +227,11 @@ class NodeStore:
         with self._making(folder.parent):
             return Version(0, name, folder, self._bring(folder, fetch))
 
-    def _found(self) -> Iterator[Version]:
+    def _found(self, number: Optional[int] = None) -> Iterator[Version]:
         for entry in _listed(self.root):
             match = _VERSION.match(entry.name)
-            if match and (entry / MANIFEST).is_file():
+            wanted = match is not None and number in (None, int(match.group(1)))
+            if match and wanted and (entry / MANIFEST).is_file():
                 try:
                     yield Version(int(match.group(1)), match.group(2), entry, ResultManifest.read(entry))
                 except InputError:

@@ -88,7 +88,9 @@ def destroyed() -> None:
     if is_void(node):
         job = office.running(VoidNode(node).uuid)
         if job is not None:
+            job.leave.set()
             office.desk().finish(job)
+            bars.end(job.uuid)
 
 
 @_harmless

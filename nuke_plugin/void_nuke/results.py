@@ -21,7 +21,7 @@ def show(node: VoidNode, version: Version, looked: str = "") -> None:
     solved.shown = version.name
     if looked:
         solved.prints[version.name] = looked
-    names = [v.name for v in NodeStore(version.folder.parent).versions()]
+    names = list(NodeStore(version.folder.parent).names())
     with quiet():
         _list(node, names or [version.name], version.name)
         node.put("result_first", version.first)
@@ -50,7 +50,7 @@ def switch(node: VoidNode) -> None:
 def relist(node: VoidNode) -> None:
     """The versions that are on disk, also those that another machine made. Nothing where the script has no place."""
     try:
-        names = [version.name for version in store_of(node).versions()]
+        names = list(store_of(node).names())
     except VoidError:
         return
     shown = node.solved.shown

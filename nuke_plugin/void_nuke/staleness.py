@@ -25,6 +25,8 @@ from .states import State
 SHOWN, APPROVE = "The quadmask is shown.", "Look at it, correct it or press Approve."
 EARLIER, SOLVE_AGAIN = "The quadmask is of the node before your change.", "Solve again, or approve it as it is."
 _COUNTED = (*stale_knobs(), "void_clicks")
+STAT_EVERY_S = 0.5
+_stats: dict[str, tuple[float, list[tuple[int, int]]]] = {}
 _sidecars: dict[tuple[str, str], tuple[object, str]] = {}
 _looked: dict[str, tuple[str, str]] = {}
 
@@ -105,7 +107,7 @@ def _quick(node: VoidNode) -> str:
             hashes.append("" if above is None else f"{above.name()} {above.opHashes()}")
         except RuntimeError:  # upstream is in error: what it says by knobs is looked at each time
             hashes.append(time.monotonic_ns())
-    return "\n".join([*map(str, hashes), _knobs(node), _range(node), str(_sidecar_stat(node))])
+    return "\n".join([*map(str, hashes), _knobs(node), _range(node), str(_stat_now_and_then(node))])
 
 
 # --- the sidecar
@@ -121,6 +123,14 @@ def _places(node: VoidNode) -> list[str]:
     path = Path(script)
     own = [str(path.with_suffix(".void.yaml")), f"{script}.void.yaml"]
     return [*own, *(str(path.with_name(name)) for name in ("void.yaml", "void.yml", "void.json"))]
+
+
+def _stat_now_and_then(node: VoidNode) -> list[tuple[int, int]]:
+    """Nuke asks at each change of its windows: a file server is asked less often."""
+    now, known = time.monotonic(), _stats.get(node.uuid)
+    if known is None or now - known[0] > STAT_EVERY_S:
+        known = _stats[node.uuid] = (now, _sidecar_stat(node))
+    return known[1]
 
 
 def _sidecar_stat(node: VoidNode) -> list[tuple[int, int]]:

@@ -62,6 +62,7 @@ def test_a_result_becomes_the_next_version(store, tmp_path):
     version.manifest.verify(version.folder)
     assert store.place(*bring(2)).name == "v002"
     assert [v.name for v in store.versions()] == ["v001", "v002"]
+    assert store.names() == ("v001", "v002")
     assert store.latest().name == "v002"
     assert store.version(1) == version
     assert store.version(7) is None
@@ -161,6 +162,7 @@ def test_what_is_no_version_is_not_listed(store):
         (store.root / name).mkdir()
     (store.root / "v002_0123456789ab" / "manifest.json").write_text("{")
     assert [v.name for v in store.versions()] == ["v001"]
+    assert store.names() == ("v001", "v002"), "names are read off the folders"
     assert store.next_number() == 3
 
 

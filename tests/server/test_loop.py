@@ -167,3 +167,16 @@ def test_the_routers_process_holds_no_pixels(tmp_path, shot):
     loaded = {name.split(".")[0] for name in modules.read_text().split()}
     assert "void_server" in loaded
     assert not loaded & {"void_engine", "numpy", "torch", "cv2", "OpenEXR", "OpenImageIO"}
+
+
+def test_two_may_watch_a_job_over_one_line(server, shot):
+    """The first stops before the end: the second still hears all."""
+    resolved, job_id = resolve(shot, seed=91), new_id()
+    with server.client() as client:
+        client.deliver(job_id, resolved)
+        first, second = client.events(job_id), client.events(job_id)
+        heard = [next(first), next(second)]
+        first.close()
+        heard += second
+    assert [event.seq for event in heard[1:]] == list(range(1, len(heard)))
+    assert heard[-1].kind == "done"

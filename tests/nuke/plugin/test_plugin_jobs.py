@@ -163,6 +163,7 @@ def test_a_deleted_node_loses_no_result(artist, server, plate, no_swallowed):
         artist.press(node, "solve")
         artist.wait(node, "queued", "reasoning")
         nuke.delete(node)
+        assert not [bar for bar in artist.standin.progress() if bar.open]
     nuke.undo()
     node = nuke.toNode("VOID1")
     artist.press(node, "reload")

@@ -14,7 +14,7 @@ from small_shots import FIRST, LAST, REPOSITORY, Server, point, point_at, write_
 from void_client.client import Client
 from void_client.manifest import ResultManifest
 from void_client.result_store import of_pattern
-from void_nuke import states
+from void_nuke import staleness, states
 from void_nuke.node import VoidNode
 
 
@@ -64,7 +64,8 @@ def test_the_plugins_own_writing_fills_no_undo_step(artist, standin, plate, no_s
 
 
 @pytest.mark.parametrize("what", ["grade", "reload", "matte", "sidecar"])
-def test_what_is_upstream_counts(artist, standin, plate, tmp_path, what, no_swallowed):
+def test_what_is_upstream_counts(artist, standin, plate, tmp_path, what, no_swallowed, monkeypatch):
+    monkeypatch.setattr(staleness, "STAT_EVERY_S", 0.0)
     node = solved(artist, plate)
     read = node.input(0)
     if what == "grade":
