@@ -189,86 +189,55 @@ def _host(job: FarmJob, gpu: bool) -> dict[str, Any]:
     return {**({"amounts": amounts} if amounts else {}), "attributes": [system]}
 
 
+_CONNECTION = ("--connection-file", "{{Session.WorkingDirectory}}/connection.json")
+_GENTLE = {"mode": "NOTIFY_THEN_TERMINATE"}
+_INITIAL = (
+    "continue_on_error: {{Param.ContinueOnError}}\n"
+    "proxy: false\n"
+    "script_file: '{{Param.NukeScriptFile}}'\n"
+    "write_nodes:\n- '{{Param.WriteNode}}'\n"
+    "views:\n- 'All Views'\n"
+)
+
+
 def _render_step(job: FarmJob, after: list[str]) -> dict[str, Any]:
-    render = job.render
-    assert render is not None
-    connection = ["--connection-file", "{{Session.WorkingDirectory}}/connection.json"]
-    gentle = {"mode": "NOTIFY_THEN_TERMINATE"}
-    initial = (
-        "continue_on_error: {{Param.ContinueOnError}}\n"
-        "proxy: false\n"
-        "script_file: '{{Param.NukeScriptFile}}'\n"
-        "write_nodes:\n- '{{Param.WriteNode}}'\n"
-        "views:\n- 'All Views'\n"
-    )
-    start = ["daemon", "start", "--path-mapping-rules", "file://{{Session.PathMappingRulesFile}}", *connection]
+    chunks = {
+        "defaultTaskCount": "{{Param.ChunkSize}}",
+        "targetRuntimeSeconds": 0,
+        "rangeConstraint": "CONTIGUOUS",
+    }
+    frames = {"name": "Frame", "type": "CHUNK[INT]", "range": "{{Param.Frames}}", "chunks": chunks}
+    run = {"name": "runData", "filename": "run-data.yaml", "type": "TEXT", "data": 'frameRange: "{{Task.Param.Frame}}"'}
+    arguments = ["daemon", "run", *_CONNECTION, "--run-data", "file://{{Task.File.runData}}"]
     return {
         "name": _RENDER,
         "description": "The frames, in chunks. Needs neither VOID's plugin nor its server.",
         **({"dependencies": [{"dependsOn": name} for name in after]} if after else {}),
-        "parameterSpace": {
-            "taskParameterDefinitions": [
-                {
-                    "name": "Frame",
-                    "type": "CHUNK[INT]",
-                    "range": "{{Param.Frames}}",
-                    "chunks": {
-                        "defaultTaskCount": "{{Param.ChunkSize}}",
-                        "targetRuntimeSeconds": 0,
-                        "rangeConstraint": "CONTIGUOUS",
-                    },
-                }
-            ]
-        },
-        "stepEnvironments": [
-            {
-                "name": "Nuke",
-                "description": "Nuke in the background, the script loaded.",
-                "script": {
-                    "embeddedFiles": [
-                        {
-                            "name": "initData",
-                            "filename": "init-data.yaml",
-                            "type": "TEXT",
-                            "data": LiteralScalarString(initial),
-                        }
-                    ],
-                    "actions": {
-                        "onEnter": {
-                            "command": "NukeAdaptor",
-                            "args": [*start, "--init-data", "file://{{Env.File.initData}}"],
-                            "timeout": 900,
-                            "cancelation": gentle,
-                        },
-                        "onExit": {
-                            "command": "NukeAdaptor",
-                            "args": ["daemon", "stop", *connection],
-                            "timeout": 120,
-                            "cancelation": gentle,
-                        },
-                    },
-                },
-            }
-        ],
-        "script": {
-            "embeddedFiles": [
-                {
-                    "name": "runData",
-                    "filename": "run-data.yaml",
-                    "type": "TEXT",
-                    "data": 'frameRange: "{{Task.Param.Frame}}"',
-                }
-            ],
-            "actions": {
-                "onRun": {
-                    "command": "NukeAdaptor",
-                    "args": ["daemon", "run", *connection, "--run-data", "file://{{Task.File.runData}}"],
-                    "timeout": job.render_timeout_s,
-                    "cancelation": gentle,
-                }
-            },
-        },
+        "parameterSpace": {"taskParameterDefinitions": [frames]},
+        "stepEnvironments": [_nuke()],
+        "script": {"embeddedFiles": [run], "actions": {"onRun": _adaptor(arguments, job.render_timeout_s)}},
     }
+
+
+def _nuke() -> dict[str, Any]:
+    """The adaptor's daemon: one Nuke for all chunks of a session."""
+    start = ["daemon", "start", "--path-mapping-rules", "file://{{Session.PathMappingRulesFile}}", *_CONNECTION]
+    initial = {
+        "name": "initData",
+        "filename": "init-data.yaml",
+        "type": "TEXT",
+        "data": LiteralScalarString(_INITIAL),
+    }
+    actions = {
+        "onEnter": _adaptor([*start, "--init-data", "file://{{Env.File.initData}}"], 900),
+        "onExit": _adaptor(["daemon", "stop", *_CONNECTION], 120),
+    }
+    script = {"embeddedFiles": [initial], "actions": actions}
+    return {"name": "Nuke", "description": "Nuke in the background, the script loaded.", "script": script}
+
+
+def _adaptor(arguments: list[str], timeout_s: int) -> dict[str, Any]:
+    return {"command": "NukeAdaptor", "args": arguments, "timeout": timeout_s, "cancelation": dict(_GENTLE)}
 
 
 def yaml_bytes(value: Any) -> bytes:
