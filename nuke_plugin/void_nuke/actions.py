@@ -87,8 +87,7 @@ def approve(node: Any) -> None:
         if pending is None:
             raise failure("no_review")
         reattach.follow(void, pending, approve=True)
-        before = void.state.shown_before
-        void.show(State(states.QUEUED, "The quadmask was approved.", job_id=pending.job_id, shown_before=before))
+        void.show(State(states.QUEUED, "The quadmask was approved.", job_id=pending.job_id))
 
 
 def cancel(node: Any) -> None:
@@ -108,6 +107,7 @@ def reload(node: Any) -> None:
         reattach.reattach(void)
         results.relist(void)
         results.reread(void)
+        staleness.look_at_files(void)
         refresh(void)
 
 
@@ -118,10 +118,9 @@ def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
         if too_new(void.node):
             raise failure("too_new")
         all_nodes()  # reports find their node by it: where Nuke refuses, it does so now
-        if running is not None and running.looked == staleness.fingerprint(void):
+        if running is not None and staleness.is_of(void, running.looked):
             raise failure("still_under_way")
-        before = kept.shown_before
-        void.show(State(states.EXPORTING, "Nuke waits while the plate is rendered.", shown_before=before))
+        void.show(State(states.EXPORTING, "Nuke waits while the plate is rendered."))
         try:
             order = ordering.order_of(void, draft=draft)
         except BaseException:
@@ -129,7 +128,7 @@ def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
                 void.show(kept)
             raise
         office.desk().cancel(void.uuid)  # only now that the new job is one that can be sent
-        void.show(State(states.EXPORTING, "Reading the plate.", shown_before=before))
+        void.show(State(states.EXPORTING, "Reading the plate."))
         _start(void, order)
 
 

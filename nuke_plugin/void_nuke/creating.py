@@ -44,9 +44,7 @@ def part(node: VoidNode) -> None:
         state = State(states.READY, version=shown) if shown else State()
         with quiet():
             node.put("mask_file", "")
-            if node.state.shown_before:
-                node.put("output", node.state.shown_before)
-    node.show(replace(state, job_id="", shown_before=""))
+    node.show(replace(state, job_id=""))
 
 
 def settle_copies() -> None:

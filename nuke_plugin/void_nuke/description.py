@@ -36,6 +36,8 @@ HIDDEN: Final = (
     _hidden("result_first", "int", "First frame of the result. Before it the plate passes.", 0),
     _hidden("result_last", "int", "Last frame of the result. After it the plate passes.", 0),
     _hidden("mask_file", "string", "The quadmask in review, as a path pattern. Empty: none."),
+    _hidden("mask_first", "int", "First frame of the quadmask in review.", 0),
+    _hidden("mask_last", "int", "Last frame of the quadmask in review.", 0),
 )
 
 

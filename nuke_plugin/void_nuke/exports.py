@@ -22,7 +22,7 @@ from void_client.sequence import FramePattern
 
 from . import upstream, upstream_files
 from .messages import failure
-from .node import VoidNode, quiet
+from .node import VoidNode, quiet, reviews_hidden
 from .plate import view
 
 _STAMPS = "stamps.json"
@@ -128,7 +128,7 @@ def _runs(frames: tuple[int, ...]) -> list[tuple[int, int]]:
 
 def _render(node: VoidNode, kind: str, pattern: str, first: int, last: int, half: bool) -> None:
     write = node.inner(_WRITES[kind])
-    with _switched_on(write, pattern, half):
+    with reviews_hidden(), _switched_on(write, pattern, half):
         try:
             nuke.execute(write, first, last, 1, [view()])
         except RuntimeError as problem:

@@ -42,15 +42,17 @@ class Inner:
 
 _RESULT_SET: Final = "[string length [value parent.result_file]]"
 _MASK_SET: Final = "[string length [value parent.mask_file]]"
-_INSIDE: Final = "rint(frame) >= parent.result_first && rint(frame) <= parent.result_last"  # as a Read rounds
+_INSIDE: Final = "rint(frame) >= parent.{0}_first && rint(frame) <= parent.{0}_last"  # as a Read rounds
 _FAIL: Final = f"parent.missing_result == {MISSING.index('fail')}"
 _SHOWS_REVIEW: Final = f"parent.output == {OUTPUTS.index('quadmask')} && {_MASK_SET} > 0"
 
 # 0 the plate, 1 the result, 2 the error: never solved, rendered without the interface, and that is to fail.
 _WHICH_RESULT: Final = Expression(
-    f"{_RESULT_SET} > 0 ? ({_INSIDE}) : ($gui == 0 && {_FAIL} && !({_SHOWS_REVIEW}) ? 2 : 0)"
+    f"{_RESULT_SET} > 0 ? ({_INSIDE.format('result')}) : ($gui == 0 && {_FAIL} && !({_SHOWS_REVIEW}) ? 2 : 0)"
 )
-_WHICH_MASK: Final = Expression(f"{_MASK_SET} > 0 && {_INSIDE}")
+_WHICH_MASK: Final = Expression(f"{_MASK_SET} > 0 && {_INSIDE.format('mask')}")
+_WHICH_OUTPUT: Final = Expression(f"$gui && {_MASK_SET} > 0 ? {OUTPUTS.index('quadmask')} : parent.output")
+"""A quadmask in review is shown in the interface, whatever the artist chose; a farm renders what is chosen."""
 
 # A Read of a file that cannot be there is the one error that every Nuke reports with a text of ours. Where there is a
 # result the name is empty, so that tools that look for missing files do not find it.
@@ -68,12 +70,13 @@ _GREY_QUADMASK: Final = (
 _PRESENT: Final = "void_quadmask.primary + void_quadmask.affected + void_quadmask.keep > 0 ? 1 : 0"
 
 
-def _read(name: str, file: str, on_error: Value, place: tuple[int, int]) -> Inner:
-    """``raw``: the bits are the plate's own working space. Outside of its frames nothing is held."""
-    first, last = Expression("parent.result_first"), Expression("parent.result_last")
+def _read(name: str, what: str, on_error: Value, place: tuple[int, int]) -> Inner:
+    """``what``: whose knobs hold its file and frames. ``raw``: the bits are the plate's own working space. Outside of
+    its frames nothing is held."""
+    first, last = Expression(f"parent.{what}_first"), Expression(f"parent.{what}_last")
     knobs: tuple[tuple[str, Value], ...] = (
         ("file_type", "exr"),
-        ("file", file),
+        ("file", f"[value parent.{what}_file]"),
         ("first", first),
         ("last", last),
         ("before", "black"),
@@ -151,7 +154,7 @@ def _result(plate: str) -> tuple[Inner, ...]:
     error: tuple[tuple[str, Value], ...] = (("file_type", "exr"), ("file", _NO_RESULT_FILE), ("on_error", "error"))
     return (
         Inner("Remove", "PlateBare", (plate,), bare, (-220, 0)),
-        _read("ResultRead", "[value parent.result_file]", Expression("parent.missing_result"), (220, -60)),
+        _read("ResultRead", "result", Expression("parent.missing_result"), (220, -60)),
         Inner("BlackOutside", "ResultEdge", ("ResultRead",), (), (220, 0)),
         Inner("Read", "NoResult", (), error, (440, -60)),
         Inner(
@@ -167,7 +170,7 @@ def _result(plate: str) -> tuple[Inner, ...]:
 def _review() -> tuple[Inner, ...]:
     """``MaskSwitch``: the quadmask in review, else the result's."""
     return (
-        _read("MaskRead", "[value parent.mask_file]", Expression("parent.missing_result"), (660, -60)),
+        _read("MaskRead", "mask", Expression("parent.missing_result"), (660, -60)),
         Inner("BlackOutside", "MaskEdge", ("MaskRead",), (), (660, 0)),
         Inner("Switch", "MaskSwitch", ("ResultSwitch", "MaskEdge"), (("which", _WHICH_MASK),), (440, 120)),
     )
@@ -192,6 +195,6 @@ def _output(plate: str) -> tuple[Inner, ...]:
         _grey("GreyQuadmask", "LayersMore", _GREY_QUADMASK, (330, 300)),
         _grey("GreyMatte", "LayersMore", matte, (440, 300)),
         _grey("GreyConfidence", "LayersMore", confidence, (550, 300)),
-        Inner("Switch", "OutputSwitch", shown, (("which", Expression("parent.output")),), (0, 380)),
+        Inner("Switch", "OutputSwitch", shown, (("which", _WHICH_OUTPUT),), (0, 380)),
         Inner("Output", "Output1", ("OutputSwitch",), (), (0, 440)),
     )

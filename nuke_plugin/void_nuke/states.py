@@ -55,8 +55,7 @@ class State:
     """``what`` happened and what to ``do``, in sentences. ``step`` of ``of``: progress. ``before``: jobs ahead in the
     queue. ``eta_s``: seconds left, where known. ``version``: "v003". ``job_id``: the job this is about.
 
-    ``shown_before``: what the output knob said before the review switched it to the quadmask. ``looked``: the node's
-    fingerprint that the job is of.
+    ``looked``: the node's fingerprint that the job is of.
     """
 
     name: str = NOT_SOLVED
@@ -68,7 +67,6 @@ class State:
     eta_s: Optional[float] = None
     version: str = ""
     job_id: str = ""
-    shown_before: str = ""
     looked: str = ""
 
     @property

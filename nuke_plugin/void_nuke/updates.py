@@ -43,35 +43,29 @@ def gave_up() -> Report:
 
 def write(node: VoidNode, report: Report) -> None:
     """The report in the node's knobs."""
-    before = node.state
     state = report.state
     with quiet():
         if report.masks is not None:
-            state = replace(state, shown_before=_show_masks(node, report.masks), looked=report.looked)
+            state = replace(state, looked=report.looked)
+            _show_masks(node, report.masks)
         elif report.version is not None:
-            _end_review(node, before.shown_before)
+            end_review(node)
             results.show(node, report.version, report.looked)
         elif report.error is not None:
-            _end_review(node, before.shown_before)
-        elif before.shown_before:
-            state = replace(state, shown_before=before.shown_before)
+            end_review(node)
         if report.warnings:
             state = replace(state, do=" ".join(filter(None, (state.do, *report.warnings[:3]))))
     node.show(state)
 
 
-def _show_masks(node: VoidNode, masks: Version) -> str:
-    """The quadmask in the viewer. Returns what the output was before."""
-    before = node.state.shown_before or node.text("output")
+def _show_masks(node: VoidNode, masks: Version) -> None:
+    """The quadmask in the viewer. ``output`` is the artist's: it stays."""
+    node.put("mask_first", masks.first)
+    node.put("mask_last", masks.last)
     node.put("mask_file", masks.pattern)
-    if not node.text("result_file"):
-        node.put("result_first", masks.first)
-        node.put("result_last", masks.last)
-    node.put("output", "quadmask")
-    return before
+    results.reread(node)
 
 
-def _end_review(node: VoidNode, shown_before: str) -> None:
+def end_review(node: VoidNode) -> None:
+    """The node shows what ``output`` says again."""
     node.put("mask_file", "")
-    if shown_before:
-        node.put("output", shown_before)

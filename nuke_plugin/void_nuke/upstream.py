@@ -45,7 +45,7 @@ def walk(start: Any, places: Optional[dict[str, int]] = None) -> Iterator[Any]:
     ``places``: filled with full name → number of its place.
     """
     seen: dict[str, int] = {} if places is None else places
-    waiting = [start]
+    waiting = [start] if start is not None else []
     while waiting:
         node = waiting.pop()
         key = node.fullName()
@@ -53,7 +53,9 @@ def walk(start: Any, places: Optional[dict[str, int]] = None) -> Iterator[Any]:
             continue
         seen[key] = len(seen)
         yield node
-        waiting.extend(above for above in map(node.input, range(node.inputs())) if above is not None)
+        waiting.extend(above for above in map(node.input, _shown_inputs(node)) if above is not None)
+        if is_void(node):
+            continue  # its picture is its plate and what `_VOID_COUNTS` says
         waiting.extend(node.dependencies(nuke.EXPRESSIONS))
         if _has_inside(node):
             waiting.extend(child for child in node.nodes())
@@ -69,7 +71,7 @@ def _add(start: Any, digest: Any) -> None:
     for node in walk(start, places):
         knobs = _knobs(node)
         digest.update(f"{node.Class()}\n{knobs}\n".encode())
-        for index in range(node.inputs()):
+        for index in _shown_inputs(node):
             above = node.input(index)
             if above is None:
                 digest.update(b"-\n")
@@ -78,6 +80,11 @@ def _add(start: Any, digest: Any) -> None:
             digest.update(f"{index}:{known if known is not None else 'new'}\n".encode())
         if _ROOT.search(knobs):
             digest.update(_project(_ASKED_OF_ROOT).encode())
+
+
+def _shown_inputs(node: Any) -> range:
+    """Of a VOID node only the plate: its masks are in no picture until it is solved."""
+    return range(1 if is_void(node) else node.inputs())
 
 
 def colours() -> str:

@@ -281,6 +281,7 @@ def comp(tmp_path_factory: pytest.TempPathFactory) -> Comp:
     farm = Farm(tmp_path_factory.mktemp("farm"))
     shot, wide = Shot(farm.folder).make(), Shot(farm.folder / "wide", data=(-3, -2, 26, 17)).make(result_data=whole())
     masks = {name: np.flip(plane, 1) for name, plane in regions(*SIZE).items() if name in LAYERS}
+    waiting = {"mask_file": _waiting(farm, masks), "mask_first": RESULT[0], "mask_last": RESULT[1]}
     nodes: dict[str, dict[str, Any]] = {
         "unsolved": {"missing_result": "plate"},
         "unsolved_plate": {"output": "plate"},
@@ -288,8 +289,10 @@ def comp(tmp_path_factory: pytest.TempPathFactory) -> Comp:
         "none": shot.solved(mix=0),
         "tcl": shot.solved(result_file="[file dirname [value root.name]]/void/v001/plate.%04d.exr"),
         "big": shot.solved(result_file=_big_results(farm, shot)),
-        "review": {**shot.solved(), "mask_file": _waiting(farm, masks), "output": "quadmask"},
-        "review_first": {**shot.solved(), "result_file": "", "mask_file": _waiting(farm, masks), "output": "quadmask"},
+        "review": {**shot.solved(), **waiting, "output": "quadmask"},
+        "review_wider": {**shot.solved(result_last=RESULT[0]), **waiting, "output": "quadmask"},
+        "review_first": {**waiting, "output": "quadmask"},
+        "review_composite": {**shot.solved(), **waiting},
     }
     nodes.update({output: shot.solved(output=output) for output in OUTPUTS})
     lost = _lost_results(farm, shot)
@@ -421,7 +424,11 @@ def test_a_result_of_another_size_leaves_data_window_and_other_channels_to_the_p
         assert_is_plate(picture, comp.shot.plates[frame], ("A", *OWN))
 
 
-@pytest.mark.parametrize("name", ["review", "review_first"])
+def test_a_review_does_not_change_what_a_farm_renders(comp):
+    comp.assert_shows("review_composite", "composite", comp.shot.results)
+
+
+@pytest.mark.parametrize("name", ["review", "review_wider", "review_first"])
 def test_while_a_quadmask_waits_it_is_shown_on_a_farm_too(comp, name):
     for frame, picture in comp.frames(name).items():
         waits = RESULT[0] <= frame <= RESULT[1]

@@ -48,7 +48,9 @@ def test_the_day(artist, standin, server, plate, tmp_path, no_swallowed):
     artist.click(node)
     status = artist.solve(node, "masks ready")
     assert status.startswith("masks ready. The quadmask is shown. Look at it, correct it or press Approve.")
-    assert node["output"].value() == "quadmask"
+    assert node["output"].value() == "composite"
+    assert node.node("OutputSwitch")["which"].value() == 2
+    assert (node["mask_first"].value(), node["mask_last"].value()) == (1001, 1006)
     assert "/masks/" in node["mask_file"].value()
     assert region(node, "primary", 24 + 9 * 2, 27, 1003) == 1.0
     assert region(node, "primary", 2, 2, 1003) == 0.0

@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from small_shots import Server, wait_until
+from small_shots import Server, read_exr, wait_until, write_matte
 from void_client.client import Client
 from void_client.result_store import NodeStore
-from void_nuke import ordering, states
+from void_nuke import ordering, staleness, states
 from void_nuke.node import VoidNode
 
 
@@ -79,14 +80,32 @@ def test_cancelling_a_review_gives_the_output_back(artist, server, plate, no_swa
     node["output"].setValue("generated")
     artist.click(node)
     artist.solve(node, "masks ready")
-    assert node["output"].value() == "quadmask"
+    assert node["output"].value() == "generated", "the artist's choice"
+    assert node.node("OutputSwitch")["which"].value() == 2, "the quadmask is shown"
     job = node["job_id"].value()
     artist.press(node, "cancel")
     assert VoidNode(node).state.name == states.CANCELLED
     assert node["output"].value() == "generated"
     assert node["mask_file"].value() == ""
+    assert node.node("OutputSwitch")["which"].value() == 1
     wait_until(lambda: job_state(server, job) == "cancelled", "the server to hear of it")
     assert store_of(node).pending() == ()
+
+
+def test_a_review_upstream_is_nothing_to_the_node_below(artist, plate, tmp_path, no_swallowed):
+    above = artist.void(artist.read(plate))
+    above["seed"].setValue(44)
+    below = artist.void(above)
+    artist.click(below)
+    before = staleness.fingerprint(VoidNode(below))
+    artist.click(above)
+    artist.solve(above, "masks ready")
+    above.setInput(2, artist.read(write_matte(tmp_path)))
+    assert staleness.fingerprint(VoidNode(below)) == before
+    artist.press(below, "solve")
+    (sent,) = (artist.project / "void").rglob("plate.1003.exr")
+    assert read_exr(sent)[0]["R"] == read_exr(Path(plate % 1003))[0]["R"], "the plate, not the quadmask"
+    assert above["mask_file"].value()
 
 
 def test_the_progress_bar_cancels_too(artist, server, plate, no_swallowed):
