@@ -13,7 +13,7 @@ from typing import Any
 
 import nuke
 
-from . import actions, bars, creating, office, reattach
+from . import actions, bars, creating, office, reattach, staleness, watch
 from .node import VoidNode, all_nodes, is_void
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ def loaded() -> None:
         return
     for node in all_nodes():
         reattach.reattach(node)
+        staleness.look_at_files(node)
         actions.refresh(node)
 
 
@@ -79,6 +80,7 @@ def saved() -> None:
 def closed() -> None:
     office.close()
     bars.forget()
+    watch.forget()
 
 
 @_harmless
@@ -86,6 +88,7 @@ def destroyed() -> None:
     """The node is gone; its job goes on at the server, and undoing the deletion finds it on record."""
     node = nuke.thisNode()
     if is_void(node):
+        watch.forget(node.fullName())
         job = office.running(VoidNode(node).uuid)
         if job is not None:
             job.leave.set()
@@ -97,8 +100,4 @@ def destroyed() -> None:
 def updated() -> None:
     node = nuke.thisNode()
     if is_void(node):
-        void = VoidNode(node)
-        actions.refresh(void)
-        if node.shown():
-            actions.show_sources(void)
-            void.show_clicks()
+        watch.touched(node)

@@ -111,7 +111,7 @@ def _up_to_date(node: VoidNode) -> bool:
     if node.state.name != states.READY or not node.text("result_file"):
         return False
     solved = node.solved
-    return solved.prints.get(solved.shown, "") == staleness.fingerprint(node)
+    return staleness.is_of(node, solved.prints.get(solved.shown, ""))
 
 
 def _plan(node: VoidNode, settings: PluginSettings) -> _Planned:

@@ -34,6 +34,7 @@ def order_of(
     if draft is not None:
         settings = replace(settings, draft=draft)
     store = store_of(node, studio)
+    looked = staleness.look(node)  # before the export: a plate that is rendered again meanwhile is another one
     shot = shot_of(settings, _sources(node, settings, store, studio, frames))
     wants_review = node.flag("review") if review is None else review
     return Order(
@@ -41,7 +42,7 @@ def order_of(
         shot,
         store,
         server,
-        looked=staleness.fingerprint(node),
+        looked=looked,
         review=wants_review and settings.mode != QUADMASK,
         patient=patient,
     )

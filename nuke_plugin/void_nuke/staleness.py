@@ -1,7 +1,9 @@
 """Whether the shown result is still that of the node as it stands. Main thread; no pixel, no socket.
 
 The *fingerprint* is of the knobs that count, of what is upstream and of the node's overrides. A solve that brings the
-same content gets the same version, so that undoing a change makes the result ready again.
+same content gets the same version, so that undoing a change makes the result ready again. A *look* is the fingerprint
+and, behind a dot, sizes and times of the files that the pixels come from. Files are asked for at a solve, at Reload,
+when a script loads and for the farm, never while the artist works.
 """
 
 from __future__ import annotations
@@ -15,20 +17,24 @@ from typing import Any, Optional
 
 import nuke
 from void_client.errors import VoidError
-from void_client.overrides import for_node, read
+from void_client.overrides import Sidecar, for_node, read
 
-from . import states, upstream
+from . import plate, states, upstream, upstream_files
 from .description import INPUTS, stale_knobs
 from .node import VoidNode
 from .states import State
 
 SHOWN, APPROVE = "The quadmask is shown.", "Look at it, correct it or press Approve."
 EARLIER, SOLVE_AGAIN = "The quadmask is of the node before your change.", "Solve again, or approve it as it is."
+RENDERED = "Files of the plate or of a mask were written again since."
+AGAIN = "Solve again: where they hold the same pixels, this version comes back."
 _COUNTED = (*stale_knobs(), "void_clicks")
-STAT_EVERY_S = 0.5
+STAT_EVERY_S = 2.0
 _stats: dict[str, tuple[float, list[tuple[int, int]]]] = {}
 _sidecars: dict[tuple[str, str], tuple[object, str]] = {}
 _looked: dict[str, tuple[str, str]] = {}
+_other_files: dict[str, str] = {}
+"""A node's uuid → the look of its result, where files had changed since when they were last asked for."""
 
 
 def fingerprint(node: VoidNode) -> str:
@@ -36,10 +42,31 @@ def fingerprint(node: VoidNode) -> str:
     parts = [
         _knobs(node),
         *(upstream.print_of(node.node.input(one.number)) for one in INPUTS),
+        upstream.colours(),
         _range(node),
         _said(node),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def look(node: VoidNode) -> str:
+    """The fingerprint and the files: what a result is made of. Lists folders."""
+    return f"{fingerprint(node)}.{_files(node)}"
+
+
+def is_of(node: VoidNode, made: str) -> bool:
+    """Whether what was made at this look would be made again now. Lists folders."""
+    return bool(made) and made in (look(node), fingerprint(node))
+
+
+def look_at_files(node: VoidNode) -> None:
+    """Ask whether files were rendered again since the shown result: `refreshed` goes by the answer from then on."""
+    if node.state.name not in (states.READY, states.STALE):
+        return
+    made = node.solved.prints.get(node.solved.shown, "")
+    _other_files.pop(node.uuid, None)
+    if "." in made and made.partition(".")[2] != _files(node):
+        _other_files[node.uuid] = made
 
 
 def fingerprint_quickly(node: VoidNode) -> str:
@@ -64,13 +91,14 @@ def refreshed(node: VoidNode, running: bool) -> Optional[State]:
         return None
     solved = node.solved
     made = solved.prints.get(solved.shown, "")
-    fresh = bool(made) and made == fingerprint_quickly(node)
+    fresh = bool(made) and _print(made) == fingerprint_quickly(node)
+    other_files = _other_files.get(node.uuid) == made
     wanted = State(states.READY, version=solved.shown, job_id=state.job_id)
-    if not fresh:
+    if not fresh or other_files:
         wanted = State(
             states.STALE,
-            "The plate, a mask or a knob changed since.",
-            "Solve again, or undo the change.",
+            RENDERED if fresh else "The plate, a mask or a knob changed since.",
+            AGAIN if fresh else "Solve again, or undo the change.",
             version=solved.shown,
             job_id=state.job_id,
         )
@@ -79,7 +107,7 @@ def refreshed(node: VoidNode, running: bool) -> Optional[State]:
 
 def _review(node: VoidNode, state: State) -> Optional[State]:
     """A quadmask that is shown may be of the node as it was before a correction."""
-    current = state.looked == fingerprint_quickly(node)
+    current = _print(state.looked) == fingerprint_quickly(node)
     wanted = replace(state, what=SHOWN, do=APPROVE) if current else replace(state, what=EARLIER, do=SOLVE_AGAIN)
     return wanted if wanted.what.split(".")[0] != state.what.split(".")[0] else None
 
@@ -99,8 +127,37 @@ def _range(node: VoidNode) -> str:
     return chosen
 
 
+def _print(made: str) -> str:
+    return made.partition(".")[0]
+
+
+def _files(node: VoidNode) -> str:
+    """Of all frames that would be solved; "" where that cannot be said."""
+    source = node.node.input(0)
+    if source is None:
+        return ""
+    try:
+        frames = plate.range_of(node, source).frames
+    except VoidError:
+        return ""
+    sources = [above for above in (node.node.input(one.number) for one in INPUTS) if above is not None]
+    stamps = upstream_files.stamps_of(sources, frames)
+    lines = [*stamps.values(), *_override_files(node, frames)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _override_files(node: VoidNode, frames: tuple[int, ...]) -> list[str]:
+    """Of the mattes that the overrides name."""
+    try:
+        files = _section(node).prepare(frames).files
+    except VoidError:
+        return []
+    disk = upstream_files.Listings()
+    return [f"{kind} {number} {disk.stamp(path)}" for (kind, number), path in sorted(files.items())]
+
+
 def _quick(node: VoidNode) -> str:
-    hashes: list[Any] = [str(nuke.frame())]
+    hashes: list[Any] = []
     for one in INPUTS:
         above = node.node.input(one.number)
         try:
@@ -157,15 +214,19 @@ def _said(node: VoidNode) -> str:
 
 
 def _entries(node: VoidNode) -> str:
-    chosen = node.text("override_file")
     try:
-        if chosen:
-            sidecar = read(Path(chosen), uuid=node.uuid, name=node.name)
-        else:
-            sidecar = for_node(Path(nuke.root().name()), uuid=node.uuid, name=node.name)
+        entries = _section(node).entries
     except VoidError as error:
         return error.message  # the solve tells it in full
     return "\n".join(
-        repr((entry.frames, entry.region, entry.mode, entry.matte, entry.shapes, entry.hint))
-        for entry in sidecar.entries
+        repr((entry.frames, entry.region, entry.mode, entry.matte, entry.shapes, entry.hint)) for entry in entries
     )
+
+
+def _section(node: VoidNode) -> Sidecar:
+    """What the overrides say of the node. Raises ``VoidError``."""
+    chosen = node.text("override_file")
+    if chosen:
+        return read(Path(chosen), uuid=node.uuid, name=node.name)
+    script = plate.script_path()
+    return for_node(Path(script), uuid=node.uuid, name=node.name) if script else Sidecar()

@@ -108,10 +108,12 @@ def artist(
 def session(
     nuke: Any, standin: Any, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Artist]:
-    from void_nuke import bars, callbacks, office
+    from void_nuke import bars, callbacks, office, staleness, watch
 
     point_at(monkeypatch, server, tmp_path)
     nuke.pluginAddPath((_ROOT / "gizmos").as_posix())
+    monkeypatch.setattr(watch, "EVERY_S", 0.0)  # a test that waits for nothing sees a change at once
+    monkeypatch.setattr(staleness, "STAT_EVERY_S", 0.0)
     callbacks.unregister()
     callbacks.register()
     project = tmp_path / "project"
@@ -121,6 +123,7 @@ def session(
     yield made
     office.close()
     bars.forget()
+    watch.forget()
     callbacks.unregister()
 
 

@@ -228,16 +228,17 @@ def set_frame(number: float) -> None:
 
 # -- idle
 def idle() -> None:
-    """What Nuke does between events: updateUI of each node that changed."""
+    """What Nuke does between events: updateUI of every node where anything changed, be it the frame."""
     if not S.gui or not S.callbacks.get("UpdateUI"):
         if not any(n._knobs["updateUI"]._text for n in S.root._children):
             return
-    for node in [S.root, *list(walk(S.root))]:
-        if node._deleted:
-            continue
-        now = tuple(k._state() for k in node._knobs.values()), tuple(id(i) for i in node._inputs), S.frame
-        if S.updated.get(id(node)) != now:
-            S.updated[id(node)] = now
+    nodes = [S.root, *list(walk(S.root))]
+    now = {id(n): (tuple(k._state() for k in n._knobs.values()), tuple(id(i) for i in n._inputs)) for n in nodes}
+    if S.updated == {0: S.frame, **now}:
+        return
+    S.updated = {0: S.frame, **now}
+    for node in nodes:
+        if not node._deleted:
             events.fire("UpdateUI", node)
 
 

@@ -56,7 +56,7 @@ class State:
     clipboard: str = ""
     undo: Any = None
     raw_args: list = field(default_factory=list)
-    updated: dict = field(default_factory=dict)  # node -> hash at the last updateUI
+    updated: dict = field(default_factory=dict)  # node -> its knobs at the last updateUI; 0 -> the frame
     python_nodes: bool = True
     tcl: Any = None
     on_reset: list = field(default_factory=list)
