@@ -133,12 +133,14 @@ def _solve(void: VoidNode, draft: Optional[bool] = None) -> None:
 
 
 def _start(void: VoidNode, order: Order) -> None:
+    void.settle(order.store.root)
     office.desk().start(void.uuid, order.server, lambda job, tell: solving.solve(order, job, tell), looked=order.looked)
     bars.begin(void.uuid, void.name)
 
 
 def _solve_here(void: VoidNode, order: Order) -> Version:
     """On the main thread, to the end. Raises ``VoidError``."""
+    void.settle(order.store.root)
     line = Line(order.server)
     try:
         report = solving.solve(order, Job(void.uuid, line, looked=order.looked), lambda report: None)

@@ -30,6 +30,7 @@ def _hidden(name: str, kind: str, about: str, default: Default = "") -> Knob:
 HIDDEN: Final = (
     _hidden("void_node", "int", "Marks this Group as a VOID node, and says which version of it.", NODE_FORMAT),
     _hidden("void_uuid", "string", "The node's own name for its results on disk, whatever it is called here."),
+    _hidden("void_home", "string", "The folder of its results, from the first solve on, wherever the script is saved."),
     _hidden("void_clicks", "string", "The points and boxes, by frame."),
     _hidden("void_state", "string", "The state, for programs."),
     _hidden("void_solved", "string", "What the shown result was made of: tells whether it is stale."),

@@ -6,11 +6,13 @@ is left alone. Must not: know servers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
 import nuke
@@ -164,6 +166,13 @@ class VoidNode:
     def keep_solved(self, solved: Solved) -> None:
         with quiet():
             self.keep("void_solved", solved.to_json())
+
+    def settle(self, home: Path) -> None:
+        """Its results lie there from now on, also where the script is saved elsewhere meanwhile."""
+        with contextlib.suppress(OSError):  # whoever writes there tells it
+            home.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            self.put("void_home", home.as_posix())
 
     def new_uuid(self) -> str:
         with quiet():

@@ -78,15 +78,19 @@ def settings_of(node: VoidNode) -> NodeSettings:
 
 
 def store_of(node: VoidNode, studio: Optional[PluginSettings] = None) -> NodeStore:
-    """Where this node's results lie: where the shown one is, if it is this node's; else by project, shot and uuid."""
-    shown = node.text("result_file")
-    if shown:
-        home = Path(shown).parent.parent
+    """Where this node's results lie: where it solved first, where the shown one is, if that is this node's; else by
+    project, shot and uuid."""
+    for home in _homes(node):
         if home.name == node.uuid and home.is_dir():
             return NodeStore(home)
     settings = load_plugin_settings(os.environ) if studio is None else studio
     results = Path(settings.results) if settings.results else None
     return NodeStore.of(plate.project_of(), plate.shot_name(), node.uuid, results)
+
+
+def _homes(node: VoidNode) -> list[Path]:
+    kept, shown = node.text("void_home"), node.text("result_file")
+    return [*([Path(kept)] if kept else []), *([Path(shown).parent.parent] if shown else [])]
 
 
 def shot_file(node: VoidNode) -> ShotFile:

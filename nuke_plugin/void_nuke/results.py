@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Optional
 
 from void_client.errors import VoidError
@@ -37,7 +38,7 @@ def switch(node: VoidNode) -> None:
     chosen = node.text("version")
     if chosen in (NO_VERSION, node.solved.shown) or not chosen:
         return
-    version = _by_name(store_of(node), chosen)
+    version = _by_name(shelf_of(node), chosen)
     if version is None or not version.is_whole():
         with quiet():
             node.put("version", node.solved.shown or NO_VERSION)
@@ -50,7 +51,7 @@ def switch(node: VoidNode) -> None:
 def relist(node: VoidNode) -> None:
     """The versions that are on disk, also those that another machine made. Nothing where the script has no place."""
     try:
-        names = list(store_of(node).names())
+        names = list(shelf_of(node).names())
     except VoidError:
         return
     shown = node.solved.shown
@@ -59,6 +60,14 @@ def relist(node: VoidNode) -> None:
     if names:
         with quiet():
             _list(node, names, shown or NO_VERSION)
+
+
+def shelf_of(node: VoidNode) -> NodeStore:
+    """The versions that the node lists: those beside the one that it shows, which may be the node's it was copied from.
+    Raises ``InputError`` where the script has no place."""
+    shown = node.text("result_file")
+    beside = Path(shown).parent.parent if shown else None
+    return NodeStore(beside) if beside is not None and beside.is_dir() else store_of(node)
 
 
 def reread(node: VoidNode) -> None:

@@ -156,6 +156,36 @@ def test_a_pasted_copy_has_its_own_results_and_still_shows_the_old_one(artist, t
     assert state_of(node) == states.READY
 
 
+def test_a_copy_lists_and_switches_the_versions_that_it_came_with(artist, tmp_path, plate, no_swallowed):
+    nuke = artist.nuke
+    node = solved(artist, plate)
+    node["seed"].setValue(51)
+    artist.solve(node)
+    node.selectOnly()
+    nuke.nodeCopy((tmp_path / "clip.nk").as_posix())
+    nuke.nodePaste((tmp_path / "clip.nk").as_posix())
+    copy = nuke.toNode("VOID2")
+    copy.showControlPanel()
+    assert list(copy["version"].values()) == ["v001", "v002"]
+    copy["version"].setValue("v001")
+    assert "/v001_" in copy["result_file"].value()
+    assert copy["void_uuid"].value() != node["void_uuid"].value()
+
+
+def test_saving_elsewhere_during_the_first_solve_loses_nothing(artist, server, plate, tmp_path, no_swallowed):
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(52)
+    artist.click(node)
+    artist.press(node, "solve")
+    (tmp_path / "elsewhere").mkdir()
+    nuke.scriptSaveAs((tmp_path / "elsewhere" / "other_shot.nk").as_posix(), 1)
+    artist.wait(node, "masks ready")
+    artist.press(node, "approve")
+    artist.wait(node, "ready")
+    assert Path(node["result_file"].value()).is_relative_to(artist.project)
+
+
 def test_a_copy_of_a_running_node_does_not_wait_with_it(artist, tmp_path, plate, no_swallowed):
     nuke = artist.nuke
     node = artist.void(artist.read(plate))
