@@ -74,6 +74,7 @@ def saved() -> None:
     for node in all_nodes():
         if not node.uuid:
             creating.created(node)
+        reattach.goes_along(node)
 
 
 @_harmless

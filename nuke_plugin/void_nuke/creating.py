@@ -6,10 +6,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
+import nuke
 from void_client.errors import VoidError
 from void_client.studio import load_plugin_settings
 
-from . import states
+from . import reattach, states
 from .node import VoidNode, all_nodes, quiet
 from .states import State
 
@@ -23,8 +24,10 @@ def created(node: VoidNode) -> None:
     if not node.uuid:
         node.new_uuid()
         _set_up(node)
-    elif _is_copy(node):
+    elif _is_copy(node) or (node.state.under_way and reattach.is_pasted(node)):
         part(node)
+    elif nuke.GUI and node.state.under_way:  # a deletion was undone, or the node was cut and pasted
+        reattach.reattach(node)
     _first[node.uuid] = node.node
 
 

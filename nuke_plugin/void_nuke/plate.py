@@ -21,6 +21,8 @@ from .node import VoidNode
 
 _LINEAR = {"linear", "scene_linear", "rendering"}
 _PASSES = ("Dot",)
+_BUILTIN = re.compile(r"\A(?:fn-nuke_)?((?:cg|studio)-config-v.+)\Z")
+_ACES_1 = "ocio://studio-config-v1.0.0_aces-v1.3_ocio-v2.1"
 _VERSIONED = re.compile(r"\A(.*[^._-].*?)[._-]v\d+(?:[._-].*)?\Z", re.IGNORECASE)
 """A name up to its last version, which stands between separators."""
 
@@ -140,7 +142,8 @@ def check_views(plate: Any) -> None:
 
 
 def colour() -> Colour:
-    """The working space of the script, as Project Settings name it."""
+    """The working space of the script, as Project Settings name it. Raises ``InputError`` for a configuration of Nuke's
+    own that the server cannot have."""
     root = nuke.root()
     if str(root["colorManagement"].value()) == "Nuke":
         return Colour()
@@ -150,8 +153,8 @@ def colour() -> Colour:
         config = _evaluated("customOCIOConfigPath")
     if not config and named in ("nuke-default", ""):
         return Colour()
-    space = str(root["workingSpaceLUT"].value()).strip()
-    return Colour(space or "scene_linear", config.replace("\\", "/"))
+    space = str(root["workingSpaceLUT"].value()).strip() or "scene_linear"
+    return Colour(space, config.replace("\\", "/") if config or named == "custom" else _builtin(named, space))
 
 
 def project_of() -> Path:
@@ -174,8 +177,16 @@ def script_path() -> str:
 def shot_name() -> str:
     """The script's name without its version: a new version of the script finds the results of the one before."""
     script = script_path()
-    stem = Path(script).stem if script else "untitled"
-    return _VERSIONED.sub(r"\1", stem)
+    return _unversioned(script) if script else "untitled"
+
+
+def same_shot(script: str, other: str) -> bool:
+    """Whether two scripts differ in their versions only, as far as their names say."""
+    return _unversioned(script) == _unversioned(other)
+
+
+def _unversioned(script: str) -> str:
+    return _VERSIONED.sub(r"\1", Path(script).stem)
 
 
 # --- parts
@@ -185,6 +196,19 @@ def _evaluated(name: str) -> str:
     """A file knob of the Project Settings, its Tcl worked out."""
     knob: Any = nuke.root()[name]
     return str(knob.evaluate() or "")
+
+
+def _builtin(named: str, space: str) -> str:
+    """What OCIO itself calls a configuration that comes with Nuke; Nuke's have the same spaces under the same names.
+
+    The older ACES ones are not in OCIO, but ACEScg and ACES2065-1 are the same light in each of them.
+    """
+    found = _BUILTIN.match(named)
+    if found is not None:
+        return f"ocio://{found.group(1)}"
+    if named.lower().startswith("aces_1") and re.search("ACEScg|ACES2065-1|scene_linear|rendering", space):
+        return _ACES_1
+    raise failure("ocio_config", name=named, space=space)
 
 
 def _mapped(read: Any, text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Optional
 
 from void_client.errors import SettingsError, VoidError
@@ -53,8 +55,37 @@ def on_record(node: VoidNode) -> Optional[Pending]:
     if store is None:
         return None
     named, script = node.state.job_id, plate.script_path()
-    mine = [record for record in store.pending() if record.job_id == named or (script and record.script == script)]
+    mine = [
+        record
+        for record in store.pending()
+        if (script and record.script == script) or (record.job_id == named and not _is_of_another(record))
+    ]
     return mine[-1] if mine else None
+
+
+def is_pasted(node: VoidNode) -> bool:
+    """Whether the job that the node names is of another script, which is still there: that one waits for it."""
+    store, named = _store(node), node.state.job_id
+    records = store.pending() if store is not None and named else ()
+    return any(record.job_id == named and _is_of_another(record) for record in records)
+
+
+def goes_along(node: VoidNode) -> None:
+    """The script is being saved, perhaps under another name: the node's job is that script's from now on."""
+    store, script = _store(node), plate.script_path()
+    named = node.state.job_id if node.state.under_way else ""
+    for record in store.pending() if store is not None and named and script else ():
+        if record.job_id == named and record.script != script:
+            store.remember(replace(record, script=script))
+
+
+def _is_of_another(record: Pending) -> bool:
+    """Versions of one script are one script here: each may go on with the job."""
+    mine = plate.script_path()
+    if not record.script or record.script == mine:
+        return False
+    same = mine and Path(record.script).parent == Path(mine).parent and plate.same_shot(record.script, mine)
+    return not same and os.path.isfile(record.script)
 
 
 def server_of(node: VoidNode, endpoint: str) -> ClientSettings:

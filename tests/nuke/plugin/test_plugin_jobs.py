@@ -185,8 +185,61 @@ def test_a_deleted_node_loses_no_result(artist, server, plate, no_swallowed):
         assert not [bar for bar in artist.standin.progress() if bar.open]
     nuke.undo()
     node = nuke.toNode("VOID1")
-    artist.press(node, "reload")
-    assert artist.wait(node, "ready").startswith("ready v001")
+    assert artist.wait(node, "ready").startswith("ready v001"), "nobody pressed anything"
+
+
+def waiting(artist: Any, server: Server, plate: str, seed: int) -> Any:
+    """A node whose job waits at a server that does nothing: inside of ``held``."""
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(seed)
+    artist.click(node)
+    artist.press(node, "solve")
+    artist.wait(node, "queued", "reasoning")
+    return node
+
+
+def test_a_node_that_was_cut_and_pasted_goes_on(artist, server, plate, tmp_path, no_swallowed):
+    nuke, clip = artist.nuke, (tmp_path / "clip.nk").as_posix()
+    with held(server):
+        node = waiting(artist, server, plate, 45)
+        uuid = node["void_uuid"].value()
+        node.selectOnly()
+        nuke.nodeCopy(clip)
+        nuke.delete(node)
+        nuke.nodePaste(clip)
+    node = nuke.toNode("VOID1")
+    artist.wait(node, "masks ready")
+    assert node["void_uuid"].value() == uuid
+
+
+def test_a_node_pasted_into_another_script_leaves_the_job_to_the_first(artist, server, plate, tmp_path, no_swallowed):
+    nuke, clip = artist.nuke, (tmp_path / "clip.nk").as_posix()
+    with held(server):
+        node = waiting(artist, server, plate, 46)
+        job, uuid = node["job_id"].value(), node["void_uuid"].value()
+        node.selectOnly()
+        nuke.nodeCopy(clip)
+        nuke.scriptSave()
+        nuke.scriptClear()
+        artist.script("another_shot.nk")
+        nuke.nodePaste(clip)
+        copy = nuke.toNode("VOID1")
+        assert copy["status"].value() == "not solved"
+        assert copy["void_uuid"].value() != uuid
+        copy.showControlPanel()
+        artist.press(copy, "cancel")
+        assert "No job of this node is under way" in artist.said()[-1]
+    wait_until(lambda: job_state(server, job) == "review", "the first script's job")
+
+
+def test_a_script_saved_under_quite_another_name_takes_its_job_along(artist, server, plate, no_swallowed):
+    nuke = artist.nuke
+    with held(server):
+        waiting(artist, server, plate, 47)
+        script = artist.script("quite_another.nk")
+        nuke.scriptClear()
+        nuke.scriptOpen(script.as_posix())
+    artist.wait(nuke.toNode("VOID1"), "masks ready")
 
 
 def test_a_server_that_dies_in_the_middle(artist, server, plate, no_swallowed):

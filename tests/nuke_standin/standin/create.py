@@ -53,6 +53,7 @@ def remove(node: Any) -> None:
         node._deleted = False
         group._children.insert(place, node)
         S.undo.record(f"restore {node._name}", lambda: remove(node))
+        events.fire("OnCreate", node)
 
     if S.undo is not None:
         S.undo.record("delete", back)
