@@ -55,6 +55,10 @@ FOUND_HERE: Final[Mapping[str, Text]] = {
         "The plate's views are {views}, and VOID solves one at a time.",
         "Put a OneView before VOID, and one VOID node on each view.",
     ),
+    "ocio_config": Text(
+        "The working space is {space} of the OCIO configuration {name}, which only Nuke has.",
+        "Choose 'custom' in the Project Settings and name its config.ocio, or set the variable OCIO to it.",
+    ),
     "bad_range": Text("{text!r} is not a frame range of this plate ({plate}).", "Write 1001-1046, or choose 'input'."),
     "point_outside": Text(
         "The point {x}, {y} is outside of the plate ({width}x{height}).", "Move it onto the object, then add it."

@@ -110,13 +110,13 @@ def _sources(
     plate.check_fits(node, source)
     _check_masks(node, settings)
     found = plate.range_of(node, source, wanted)
+    working = plate.colour()
     half = exports.half_is_enough(source, studio.export_pixels)
     how = exports.Export(store.exports, half)
     pattern = plate.untouched_files(source, found.frames) or exports.export(
         node, exports.PLATE, source, found.frames, how
     )
     drawn = {kind: _mask(node, kind, index, settings, found.frames, how) for kind, index in _wanted(settings)}
-    working = plate.colour()
     return Sources(
         plate=pattern,
         frames=found.frames,

@@ -349,7 +349,7 @@ def test_every_error_of_the_tree_has_a_state_and_says_what_to_do():
 
 
 def test_every_row_of_what_the_plugin_finds_is_a_sentence():
-    names = "kind has wanted views text plate x y width height why there folder version".split()
+    names = "kind has wanted views text plate x y width height why there folder version name space".split()
     values: dict[str, Any] = {**dict.fromkeys(names, "X"), "why": "it is so."}
     for key in FOUND_HERE:
         said = told(failure(key, **values))

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from small_shots import FIRST, HEIGHT, LAST, WIDTH, inside, read_exr, write_exr, write_matte, write_plate
+from void_client.errors import SettingsError
 from void_client.job import ShotFile
 from void_client.sequence import FramePattern
+from void_client.studio import load_plugin_settings
 from void_nuke import ordering, staleness
 from void_nuke import plate as plates
 from void_nuke.node import VoidNode
@@ -311,7 +313,12 @@ def test_one_view_of_a_stereo_plate(artist, tmp_path):
                 "workingSpaceLUT": "ACEScg",
             },
             "ACEScg",
-            "",
+            "ocio://studio-config-v1.0.0_aces-v1.3_ocio-v2.1",
+        ),
+        (
+            {"colorManagement": "OCIO", "OCIO_config": "aces_1.2", "workingSpaceLUT": "ACES - ACEScg"},
+            "ACES - ACEScg",
+            "ocio://studio-config-v1.0.0_aces-v1.3_ocio-v2.1",
         ),
         (
             {
@@ -330,6 +337,19 @@ def test_the_working_space_is_named(artist, monkeypatch, knobs, space, ocio):
     for name, value in knobs.items():
         artist.nuke.root()[name].setValue(value)
     assert plates.colour() == plates.Colour(space, ocio)
+
+
+def test_a_configuration_that_only_nuke_has_is_refused_before_the_export(artist, plate, monkeypatch):
+    monkeypatch.delenv("OCIO", raising=False)
+    node = clicked(artist, artist.nuke.nodes.Grade(inputs=[artist.read(plate)]))
+    root = artist.nuke.root()
+    for name, value in (("colorManagement", "OCIO"), ("OCIO_config", "aces_1.2"), ("workingSpaceLUT", "Our Space")):
+        root[name].setValue(value)
+    artist.press(node, "solve")
+    assert artist.wait(node, "failed").startswith(
+        "failed. The working space is Our Space of the OCIO configuration aces_1.2, which only Nuke has."
+    )
+    assert exported(artist) == []
 
 
 def test_the_environment_names_the_configuration(artist, monkeypatch):
@@ -422,6 +442,16 @@ def test_the_studio_sets_up_a_new_node(artist, monkeypatch, tmp_path):
     monkeypatch.setenv("VOID_STUDIO_CONFIG", str(studio))
     node = artist.void()
     assert [node[name].value() for name in ("engine", "quality", "review", "chunk_size")] == ["void", "draft", False, 5]
+
+
+@pytest.mark.parametrize("name", ["engine", "segmenter", "reasoner", "quality"])
+def test_the_studio_may_choose_what_the_node_offers(artist, name, monkeypatch):
+    for value in artist.void()[name].values():
+        monkeypatch.setenv(f"VOID_NUKE_{name.upper()}", value)
+        assert getattr(load_plugin_settings(os.environ), name) == value
+    monkeypatch.setenv(f"VOID_NUKE_{name.upper()}", "best")
+    with pytest.raises(SettingsError, match=f"{name} is 'best'; it can be"):
+        load_plugin_settings(os.environ)
 
 
 def test_draft_is_quick_with_the_finals_seed(artist, plate):
