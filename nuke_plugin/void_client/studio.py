@@ -27,6 +27,9 @@ USER_FILE = "nuke.yaml"
 
 _CHOICES = {
     "export_pixels": ("half", "float"),
+    "engine": ("cleanplate", "void"),
+    "segmenter": ("track", "sam2"),
+    "reasoner": ("motion", "gemini", "openai", "manual", "none"),
     "quality": ("final", "draft"),
     "farm_missing_result": ("fail", "plate"),
     "farm_submit": ("ask", "always", "never"),
