@@ -215,7 +215,10 @@ def _mapped(read: Any, text: str) -> str:
     """A file as this machine spells it. `nuke.filename` knows no filename filters; with REPLACE it may, but has the
     frame's number in the name: of that only the folder counts."""
     filters: Any = nuke.filenameFilter
-    found = str(filters(text) or text) if text else ""
+    try:
+        found = str(filters(text) or text) if text else ""
+    except (RuntimeError, ValueError):  # a filter that wants to be asked by a node
+        found = text
     if not found or found != text:
         return found
     head, _, tail = text.replace("\\", "/").rpartition("/")

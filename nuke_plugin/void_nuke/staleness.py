@@ -13,7 +13,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import nuke
 from void_client.errors import VoidError
@@ -39,14 +39,7 @@ _other_files: dict[str, str] = {}
 
 def fingerprint(node: VoidNode) -> str:
     """The node as it stands, in 32 hex digits."""
-    parts = [
-        _knobs(node),
-        *(upstream.print_of(node.node.input(one.number)) for one in INPUTS),
-        upstream.colours(),
-        _range(node),
-        _said(node),
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return _digest(node, _above(node), _said(node, _sidecar_stat(node)))
 
 
 def look(node: VoidNode) -> str:
@@ -70,14 +63,12 @@ def look_at_files(node: VoidNode) -> None:
 
 
 def fingerprint_quickly(node: VoidNode) -> str:
-    """The same, worked out anew only where Nuke's own hashes, a knob or the sidecar differ from the last look."""
-    quick = _quick(node)
-    known = _looked.get(node.uuid)
-    if known is not None and known[0] == quick:
-        return known[1]
-    found = fingerprint(node)
-    _looked[node.uuid] = (quick, found)
-    return found
+    """The same. What is upstream is walked only where Nuke's own hashes are not those of the last look: an artist who
+    drags a knob of the node waits for no walk."""
+    quick, known = _hashes(node), _looked.get(node.uuid)
+    if known is None or known[0] != quick:
+        known = _looked[node.uuid] = (quick, _above(node))
+    return _digest(node, known[1], _said(node, _stat_now_and_then(node)))
 
 
 def refreshed(node: VoidNode, running: bool) -> Optional[State]:
@@ -156,15 +147,26 @@ def _override_files(node: VoidNode, frames: tuple[int, ...]) -> list[str]:
     return [f"{kind} {number} {disk.stamp(path)}" for (kind, number), path in sorted(files.items())]
 
 
-def _quick(node: VoidNode) -> str:
-    hashes: list[Any] = []
+def _digest(node: VoidNode, above: str, said: str) -> str:
+    parts = [_knobs(node), above, upstream.colours(), _range(node), said]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _above(node: VoidNode) -> str:
+    """What is upstream: a walk through all of it."""
+    return "\n".join(upstream.print_of(node.node.input(one.number)) for one in INPUTS)
+
+
+def _hashes(node: VoidNode) -> str:
+    """Changes with what is upstream; at another frame, too, where that is another picture."""
+    found: list[str] = []
     for one in INPUTS:
         above = node.node.input(one.number)
         try:
-            hashes.append("" if above is None else f"{above.name()} {above.opHashes()}")
+            found.append("" if above is None else f"{above.name()} {above.opHashes()}")
         except RuntimeError:  # upstream is in error: what it says by knobs is looked at each time
-            hashes.append(time.monotonic_ns())
-    return "\n".join([*map(str, hashes), _knobs(node), _range(node), str(_stat_now_and_then(node))])
+            found.append(str(time.monotonic_ns()))
+    return "\n".join(found)
 
 
 # --- the sidecar
@@ -201,9 +203,8 @@ def _sidecar_stat(node: VoidNode) -> list[tuple[int, int]]:
     return found
 
 
-def _said(node: VoidNode) -> str:
+def _said(node: VoidNode, stat: list[tuple[int, int]]) -> str:
     """What the node's section says, by content: another node's section, or a comment, changes nothing."""
-    stat = _sidecar_stat(node)
     key = (node.uuid, node.name)
     known = _sidecars.get(key)
     if known is not None and known[0] == stat:

@@ -33,6 +33,8 @@ def stamps_of(sources: Iterable[Any], frames: tuple[int, ...]) -> dict[int, str]
         moved = any(_MOVES.search(node.Class()) for node in nodes)
         for read in filter(_reads, nodes):
             files = Files.of(read)
+            if files is None:
+                continue
             if moved or files.moved:
                 whole = _digest(disk.stamp(path) for path in files.all(frames))
                 for told in lines.values():
@@ -54,8 +56,11 @@ class Files:
     moved: bool
 
     @classmethod
-    def of(cls, read: Any) -> Files:
+    def of(cls, read: Any) -> Optional[Files]:
+        """None where it names no file."""
         text = pattern_of(read)
+        if not text:
+            return None
         try:
             pattern: Optional[FramePattern] = FramePattern.parse(text)
         except JobError:
@@ -63,6 +68,8 @@ class Files:
         first, last = (int(read[name].value()) if read.knob(name) is not None else 0 for name in ("first", "last"))
         shown = read.knob("frame")
         moved = shown is not None and bool(str(shown.value()).strip())
+        ends = (read[name].value() for name in ("before", "after") if read.knob(name) is not None)
+        moved = moved or any(end not in ("hold", "black") for end in ends)
         return cls(pattern, Path(text), first, last, moved)
 
     def at(self, frame: int) -> Path:
@@ -104,7 +111,8 @@ class Listings:
 
 
 def _reads(node: Any) -> bool:
-    return bool(node.knob("file") is not None and "Write" not in node.Class() and node.Class() != "Root")
+    """What is inside of a VOID node is not walked: a version of its result never changes under its name."""
+    return node.knob("file") is not None and "Write" not in node.Class()
 
 
 def _digest(lines: Iterable[str]) -> str:

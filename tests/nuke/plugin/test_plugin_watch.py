@@ -140,15 +140,15 @@ def test_the_projects_colours_count(artist, plate, knob, value):
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of nodes whose fingerprint was worked out."""
+    """The names of nodes for which all that is upstream was walked."""
     found: list[str] = []
-    whole = staleness.fingerprint
+    walk = staleness._above
 
-    def fingerprint(node: VoidNode) -> str:
+    def above(node: VoidNode) -> str:
         found.append(node.name)
-        return whole(node)
+        return walk(node)
 
-    monkeypatch.setattr(staleness, "fingerprint", fingerprint)
+    monkeypatch.setattr(staleness, "_above", above)
     return found
 
 
@@ -195,6 +195,28 @@ def test_a_change_upstream_shows_by_itself_a_little_later(artist, standin, plate
     standin.pump(lambda: state_of(node) == states.STALE)
 
 
+def test_dragging_a_knob_of_the_node_walks_nothing(artist, plate, counted):
+    node = looks_ready(artist, artist.read(plate))
+    node["grow"].setValue(1)
+    counted.clear()
+    for value in range(2, 20):
+        node["grow"].setValue(value)
+        assert state_of(node) == states.STALE
+    node["grow"].setValue(0)
+    assert state_of(node) == states.READY
+    assert counted == []
+
+
+def test_a_review_upstream_is_nobody_elses(artist, plate, tmp_path):
+    first = artist.void(artist.read(plate))
+    void = VoidNode(artist.void(first))
+    before = staleness.look(void)
+    first["mask_file"].setValue(write_matte(tmp_path))
+    assert staleness.look(void) == before
+    first["result_file"].setValue(write_plate(tmp_path))
+    assert staleness.look(void) != before
+
+
 def test_the_frame_alone_changes_no_quick_look(artist, plate, counted):
     """What is at rest upstream has the same hash at each frame."""
     void = VoidNode(artist.void(artist.nuke.nodes.Constant()))
@@ -219,5 +241,5 @@ def test_the_overrides_file_is_asked_for_now_and_then(artist, plate, monkeypatch
     monkeypatch.setattr(os, "stat", counting)
     for frame in (1001, 1002, 1003):
         artist.nuke.frame(frame)
-        staleness._quick(void)
+        staleness.fingerprint_quickly(void)
     assert asked == []
