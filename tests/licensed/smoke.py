@@ -122,12 +122,16 @@ def saved(session: Session) -> str:
 def untouched(session: Session) -> str:
     from void_nuke import plate
 
+    nuke.frame(1003)
+    pattern = plate.pattern_of(session.read)
+    assert "%04d" in pattern, f"the frame's number is in the Read's path: {pattern}"
     found = plate.untouched_files(session.read, tuple(range(FIRST, LAST + 1)))
     colour = plate.colour()
     assert found, (
         f"colorspace {session.read['colorspace'].value()!r} against {nuke.root()['workingSpaceLUT'].value()!r}"
     )
-    return f"working space {colour.space or 'linear Rec.709'}, configuration {colour.ocio or 'its own'}"
+    one = nuke.filename(session.read, nuke.REPLACE)
+    return f"{one}: working space {colour.space or 'linear Rec.709'}, configuration {colour.ocio or 'its own'}"
 
 
 @check("the fingerprint of the node stands still, and moves with a knob and with what is upstream")
@@ -147,6 +151,10 @@ def fingerprint(session: Session) -> str:
     grade = nuke.nodes.Grade(inputs=[session.read])
     session.node.setInput(0, grade)
     assert staleness.fingerprint(node) != first, "a Grade does not count"
+    grade["multiply"].setExpression("root.first_frame / 2000")
+    asks = staleness.fingerprint(node)
+    nuke.frame(1005)
+    assert staleness.fingerprint(node) == asks, "what an expression asks of the Root hangs on the frame shown"
     session.node.setInput(0, session.read)
     nuke.delete(grade)
     assert staleness.fingerprint(node) == first
