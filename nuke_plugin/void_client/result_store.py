@@ -21,6 +21,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,9 @@ _CLAIM_S = 2.0  # a number's file is written at once: one that stays empty longe
 
 Fetch = Callable[[Path], ResultManifest]
 """Brings a result into an empty folder, its manifest last, and returns the manifest."""
+
+_umask_lock = threading.Lock()
+_own_umask: Optional[int] = None
 
 
 def job_hash(spec: JobSpec) -> str:
@@ -146,6 +150,7 @@ class Pending:
     endpoint: the server's address. job_hash: as ``job_hash`` has it. node, script: for people. shot: the job's label.
     submitted: seconds since 1970. solved: what the host needs to know about the node's state at that time. base: the
     folder of the version whose frames this job solves again, "" for a whole result; masks: pattern of their quadmasks.
+    cancelled: its artist gave it up, and the server is still to hear of it.
     """
 
     job_id: str
@@ -158,6 +163,7 @@ class Pending:
     solved: str = ""
     base: str = ""
     masks: str = ""
+    cancelled: bool = False
     version: int = 1
 
 
@@ -310,6 +316,12 @@ class NodeStore:
             text = json.dumps(schema.dump(pending), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
             write_durably(path, text.encode())
 
+    def call_off(self, job_id: str) -> None:
+        """Nobody waits for it any more; the record stays until its server knows. Raises as ``remember``."""
+        for record in self.pending():
+            if record.job_id == job_id:
+                self.remember(replace(record, cancelled=True))
+
     def forget(self, job_id: str) -> None:
         """Once its result is placed, or it ended without one."""
         try:
@@ -447,9 +459,13 @@ def _claimed_by(path: Path) -> Optional[str]:
 
 
 def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    """Asked for once, as asking changes it for a moment: files that other threads make then would get other rights."""
+    global _own_umask
+    with _umask_lock:
+        if _own_umask is None:
+            _own_umask = os.umask(0o022)
+            os.umask(_own_umask)
+        return _own_umask
 
 
 def _told(problem: OSError, folder: Path) -> Exception:

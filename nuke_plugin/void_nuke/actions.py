@@ -161,8 +161,7 @@ def _cancel_on_record(void: VoidNode) -> None:
     if pending is None:
         raise failure("no_job")
     line = office.desk().line(reattach.server_of(void, pending.endpoint))
-    cancel_on_server(line, pending.job_id)
-    ordering.store_of(void).forget(pending.job_id)
+    cancel_on_server(line, pending.job_id, ordering.store_of(void))
 
 
 # --- clicks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from void_client.studio import client_settings, load_plugin_settings
 from . import bars, office, plate, results, solving, states
 from .node import VoidNode
 from .ordering import store_of
+from .sessions import cancel_on_server
 from .states import State
 
 
@@ -22,6 +24,7 @@ def reattach(node: VoidNode) -> bool:
     """Follow the node's newest job that is on record; whether there is one. A state that nothing stands behind ends."""
     if not node.uuid or office.running(node.uuid) is not None:
         return False
+    _send_cancels(node)
     pending = on_record(node)
     if pending is not None:
         follow(node, pending)
@@ -58,9 +61,22 @@ def on_record(node: VoidNode) -> Optional[Pending]:
     mine = [
         record
         for record in store.pending()
-        if (script and record.script == script) or (record.job_id == named and not _is_of_another(record))
+        if not record.cancelled
+        and ((script and record.script == script) or (record.job_id == named and not _is_of_another(record)))
     ]
     return mine[-1] if mine else None
+
+
+def _send_cancels(node: VoidNode) -> None:
+    """Jobs that were cancelled while their server was away."""
+    store = _store(node)
+    if store is None:
+        return
+    for record in store.pending():
+        if record.cancelled:
+            with contextlib.suppress(SettingsError):
+                line = office.desk().line(server_of(node, record.endpoint))
+                cancel_on_server(line, record.job_id, store)
 
 
 def is_pasted(node: VoidNode) -> bool:
@@ -74,7 +90,9 @@ def goes_along(node: VoidNode) -> None:
     """The script is being saved, perhaps under another name: the node's job is that script's from now on."""
     store, script = _store(node), plate.script_path()
     named = node.state.job_id if node.state.under_way else ""
-    for record in store.pending() if store is not None and named and script else ():
+    if store is None or not named or not script:
+        return
+    for record in store.pending():
         if record.job_id == named and record.script != script:
             store.remember(replace(record, script=script))
 

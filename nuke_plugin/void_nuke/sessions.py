@@ -6,6 +6,7 @@ callable; a job that was given up reports nothing more. Must not: import nuke.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -14,14 +15,15 @@ from typing import Optional
 
 from void_client import pairing
 from void_client.client import Client
-from void_client.errors import NotAuthorised
-from void_client.result_store import Version
+from void_client.errors import Busy, NotAuthorised, ServerUnreachable, SettingsError, VoidError
+from void_client.result_store import NodeStore, Version
 from void_client.settings import ClientSettings
 
 from .messages import Told, explain, failure
 from .states import State
 
 _LEAVING_S = 60.0
+_TRY_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Line:
         self._lock = threading.Lock()
         self._client: Optional[Client] = None
         self._listeners: dict[object, Callable[[str], None]] = {}
+        self.leaving = threading.Event()
+        self.cancelling: dict[str, threading.Thread] = {}
 
     def client(self) -> Client:
         """Raises ``NotAuthorised`` where a key is missing, ``ServerUnreachable`` for an impossible address."""
@@ -112,7 +116,7 @@ class Job:
 
     ``stop``: the artist gave it up; ``leave``: the script was closed. ``job_id``: once it is known. ``submitted``: the
     server has it: what fails from here on is no answer to the artist's click any more. ``looked``: the node's
-    fingerprint.
+    fingerprint. ``store``: where it is on record.
     """
 
     uuid: str
@@ -122,6 +126,7 @@ class Job:
     looked: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     leave: threading.Event = field(default_factory=threading.Event)
+    store: Optional[NodeStore] = None
     thread: Optional[threading.Thread] = None
 
     def check(self) -> None:
@@ -177,7 +182,7 @@ class Desk:
         if job is not None:
             job.stop.set()
             if job.job_id:
-                cancel_on_server(job.line, job.job_id)
+                cancel_on_server(job.line, job.job_id, job.store)
         return job
 
     def forget_all(self) -> None:
@@ -187,6 +192,8 @@ class Desk:
             job.leave.set()
         self.jobs.clear()
         lines, self._lines = self._lines, {}
+        for line in lines.values():
+            line.leaving.set()
         closer = threading.Thread(target=_close, args=(leaving, list(lines.values())), name="void close", daemon=True)
         closer.start()
 
@@ -207,6 +214,8 @@ def _close(leaving: list[Job], lines: list[Line]) -> None:
         if job.thread is not None:
             job.thread.join(_LEAVING_S)
     for line in lines:
+        for thread in list(line.cancelling.values()):
+            thread.join(_LEAVING_S)
         line.close()
 
 
@@ -224,10 +233,28 @@ def in_background(name: str, work: Callable[[], None], failed: Callable[[Excepti
     return thread
 
 
-def cancel_on_server(line: Line, job_id: str) -> threading.Thread:
-    """A job that has ended meanwhile, or a server that is gone for good, is nobody's concern any more."""
+def cancel_on_server(line: Line, job_id: str, store: Optional[NodeStore] = None) -> None:
+    """In a thread, as soon as the server can be reached. Until then the record in ``store`` says that it is cancelled:
+    a Nuke after this one tells the server. A job that has ended meanwhile is nobody's concern any more."""
+    if job_id in line.cancelling and line.cancelling[job_id].is_alive():
+        return
+    if store is not None:
+        with contextlib.suppress(VoidError):
+            store.call_off(job_id)
 
     def ask() -> None:
-        line.client().cancel(job_id)
+        while not line.leaving.is_set():
+            try:
+                line.client().cancel(job_id)
+            except (ServerUnreachable, Busy):
+                line.leaving.wait(_TRY_AGAIN_S)
+                continue
+            except (NotAuthorised, SettingsError):
+                return
+            except VoidError:
+                pass  # it never got there, or has ended
+            if store is not None:
+                store.forget(job_id)
+            return
 
-    return in_background("cancel", ask, lambda error: None)
+    line.cancelling[job_id] = in_background("cancel", ask, lambda error: None)

@@ -35,7 +35,7 @@ from . import queue_model, states
 from .artist_jobs import ArtistJob
 from .messages import explain
 from .order import Order
-from .sessions import Job, Report
+from .sessions import Job, Report, cancel_on_server
 from .states import STAGES, State
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Followed:
 def follow(followed: Followed, job: Job, progress: Progress) -> Report:
     """To the placed version, or to the quadmask that waits for review."""
     pending, store = followed.pending, followed.store
-    job.job_id, job.submitted = pending.job_id, True
+    job.store, job.job_id, job.submitted = store, pending.job_id, True
     try:
         if _watched(followed, job, progress) == "review":
             return _to_review(followed, job, progress)
@@ -87,6 +87,7 @@ def follow(followed: Followed, job: Job, progress: Progress) -> Report:
         job.check()  # it was the artist, here
         raise
     except VoidError as error:
+        job.check()  # who cancelled it sees to its record
         if not error.retryable or error.code == "result_evicted":
             store.forget(pending.job_id)
         if isinstance(error, InputError) and followed.names is not None:
@@ -99,7 +100,7 @@ def follow(followed: Followed, job: Job, progress: Progress) -> Report:
 
 def approve(followed: Followed, job: Job, progress: Progress) -> Report:
     """The quadmask is good: go on, and follow."""
-    job.job_id = followed.pending.job_id
+    job.store, job.job_id = followed.store, followed.pending.job_id
     progress.say(State(states.QUEUED, "The quadmask was approved."))
     _patiently(followed.patient, job, progress, lambda client: _approve(client, job.job_id))
     return follow(followed, job, progress)
@@ -124,7 +125,7 @@ def _still_made_so(there: Version, order: Order, job: Job) -> bool:
 def _under_way(order: Order, content: str, job: Job, progress: Progress) -> Optional[Pending]:
     """The same job, where this node or a copy of it has submitted it already and it has not ended badly."""
     for pending in order.store.pending():
-        if pending.endpoint != order.server.endpoint:
+        if pending.cancelled or pending.endpoint != order.server.endpoint:
             continue
         if pending.job_hash != content:
             _give_up_review(order, pending, job)
@@ -169,7 +170,7 @@ def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progres
         base=order.base,
         masks=order.masks,
     )
-    job.job_id = pending.job_id
+    job.store, job.job_id = order.store, pending.job_id
 
     def send(client: Client) -> None:
         client.upload(resolved.spec, resolved.files, lambda what, done, of: progress.stage(what, done, of))
@@ -182,11 +183,12 @@ def _submitted(order: Order, resolved: Resolved, content: str, job: Job, progres
         _patiently(order.patient, job, progress, send)
         job.check()  # cancelled while it was on its way
     except VoidError as error:
+        if job.stop.is_set():  # the cancel of that moment may have been quicker than the job
+            cancel_on_server(job.line, job.job_id, order.store)
+            raise
         order.store.forget(pending.job_id)
         if isinstance(error, InputError):
             name_the_file(error, resolved.names)
-        if job.stop.is_set():
-            _cancel(job)
         raise
     progress.say(State(states.QUEUED))
     return pending
@@ -196,13 +198,6 @@ def _for_the_queue(pending: Pending, store: NodeStore) -> ArtistJob:
     return ArtistJob(
         pending.job_id, pending.endpoint, pending.node, pending.script, pending.shot, str(store.root), pending.submitted
     )
-
-
-def _cancel(job: Job) -> None:
-    try:
-        job.line.client().cancel(job.job_id)
-    except VoidError:
-        return  # it never got there, or has ended
 
 
 def _approve(client: Client, job_id: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from void_client import result_store
 from void_client.errors import InputError, ResultEvicted
 from void_client.job import EngineSpec, FrameRef, JobSpec, PlateSpec, QuadmaskSpec
 from void_client.manifest import ResultFrame, ResultManifest
@@ -210,6 +211,19 @@ def test_pending_jobs_are_kept_until_they_are_forgotten(store):
     store.forget("job-1")
     store.forget("job-1")
     assert store.pending() == (late,)
+    store.call_off("job-2")
+    store.call_off("nobody")
+    assert store.pending() == (replace(late, cancelled=True),)
+
+
+def test_the_umask_is_asked_for_once(store, monkeypatch):
+    """Asking sets it for a moment, and other threads make files meanwhile."""
+    asked: list[int] = []
+    monkeypatch.setattr(result_store, "_own_umask", None)
+    monkeypatch.setattr(os, "umask", lambda mask: asked.append(mask) or 0o027)
+    store.place(*bring(1))
+    store.place(*bring(2))
+    assert len(asked) == 2, "asked, and put back"
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):

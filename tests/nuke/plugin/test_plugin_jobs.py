@@ -65,8 +65,7 @@ def test_a_queued_job_says_how_many_are_before_it_and_is_cancelled(artist, serve
             artist.press(node, "solve")
             artist.wait(node, "queued", "reasoning")
         last = nodes[-1]
-        artist.standin.pump(lambda: "before it" in last["status"].value())
-        assert last["status"].value() == "queued: 1 job before it"
+        artist.standin.pump(lambda: last["status"].value() == "queued: 1 job before it")
         job = last["job_id"].value()
         artist.press(last, "cancel")
         assert last["status"].value().startswith("cancelled. You cancelled the job. Solve again when you like")
@@ -258,6 +257,34 @@ def test_a_server_that_dies_in_the_middle(artist, server, plate, no_swallowed):
         server.start()
     assert artist.wait(node, "ready").startswith("ready v001")
     assert artist.said() == []
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_job_cancelled_while_the_server_is_away_is_cancelled_when_it_is_back(
+    artist, server, plate, closed, no_swallowed
+):
+    nuke = artist.nuke
+    with held(server):
+        node = waiting(artist, server, plate, 48 + closed)
+        job = node["job_id"].value()
+        server.kill()
+    try:
+        artist.wait(node, "server offline")
+        artist.press(node, "cancel")
+        assert VoidNode(node).state.name == states.CANCELLED
+        (record,) = store_of(node).pending()
+        assert record.cancelled
+        if closed:
+            nuke.scriptSave()
+            nuke.scriptClear()
+    finally:
+        server.start()
+    if closed:
+        nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
+        node = nuke.toNode("VOID1")
+    wait_until(lambda: job_state(server, job) == "cancelled", "the server to hear of it")
+    wait_until(lambda: store_of(node).pending() == (), "the record to go")
+    assert VoidNode(node).state.name == states.CANCELLED
 
 
 @pytest.mark.parametrize("saved_as", ["", "sh010_comp_v002.nk"])
