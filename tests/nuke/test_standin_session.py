@@ -120,6 +120,20 @@ def test_update_ui_runs_when_nuke_is_idle_and_something_changed(nuke: Any, stand
     assert seen == [0, 5]
 
 
+def test_update_ui_runs_for_every_node_where_one_or_the_frame_changed(nuke: Any, standin: Any) -> None:
+    seen: list = []
+    nuke.addUpdateUI(lambda: seen.append(nuke.thisNode().name()), nodeClass="Blur")
+    nodes = [nuke.createNode("Blur", inpanel=False) for _ in range(2)]
+    standin.idle()
+    seen.clear()
+    nodes[0]["size"].setValue(5)
+    standin.idle()
+    assert sorted(seen) == ["Blur1", "Blur2"]
+    nuke.frame(nuke.frame() + 1)
+    standin.idle()
+    assert len(seen) == 4
+
+
 def test_scripts_tell_of_load_save_and_close(nuke: Any, tmp_path: Path) -> None:
     seen: list = []
     for kind in ("OnScriptLoad", "OnScriptSave", "OnScriptClose"):
