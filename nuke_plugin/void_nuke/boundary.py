@@ -38,13 +38,14 @@ def told(void: VoidNode, keep_state: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def heard(void: VoidNode) -> Iterator[None]:
-    """The boundary of onCreate and knobChanged: nobody pressed anything, so that there is no dialog."""
+def heard(void: VoidNode, ends: bool = False) -> Iterator[None]:
+    """The boundary of onCreate, knobChanged and reports: nobody pressed anything, so that there is no dialog.
+    ``ends``: nothing is under way after this."""
     try:
         yield
     except Exception as error:  # noqa: BLE001 - a callback's boundary: the script goes on, the node says it
         _logged(void, error)
-        if not void.state.under_way:
+        if ends or not void.state.under_way:
             void.show(explain(error).as_state(void.state.job_id, void.solved.shown))
 
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import nuke
 from void_client.result_store import Version
 
 from . import bars, office, results, staleness, states
+from .boundary import heard
 from .messages import explain, failure
 from .node import VoidNode, by_uuid, quiet
 from .sessions import Job, Report
+
+_WRITTEN_EVERY_S = 1.0
+_written: dict[str, tuple[str, float]] = {}
+"""A node's uuid → the state that its knobs say, and since when."""
+
+
+def deliver(job: Job) -> None:
+    """The newest report of a job, once Nuke renders nothing."""
+    report = office.take(job)
+    if report is None or not office.desk().is_current(job):
+        return
+    if nuke.executing():
+        office.put_off(job, report)
+    else:
+        apply(job, report)
 
 
 def apply(job: Job, report: Report) -> None:
@@ -25,8 +42,28 @@ def apply(job: Job, report: Report) -> None:
         desk.cancel(job.uuid)
         bars.end(job.uuid)
         report = gave_up()
+    if not _is_due(job.uuid, report):
+        return
     node = by_uuid(job.uuid)
     if node is not None:
+        _write_here(node, job, report)
+
+
+def _is_due(uuid: str, report: Report) -> bool:
+    """The bar moves with every report; knobs, which mark the script as changed, once a second and with each state."""
+    name, since = _written.get(uuid, ("", 0.0))
+    now = time.monotonic()
+    if report.last:
+        _written.pop(uuid, None)
+    elif name == report.state.name and now - since < _WRITTEN_EVERY_S:
+        return False
+    else:
+        _written[uuid] = (report.state.name, now)
+    return True
+
+
+def _write_here(node: VoidNode, job: Job, report: Report) -> None:
+    with heard(node, ends=report.last):
         write(node, report)
         later = staleness.refreshed(node, not report.last)
         if later is not None:  # the artist went on working meanwhile

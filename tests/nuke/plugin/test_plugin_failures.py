@@ -166,6 +166,20 @@ def test_a_fault_in_what_the_node_hears_is_said_by_the_node(artist, plate, monke
     assert artist.said() == []
 
 
+def test_a_fault_while_a_result_is_shown_is_no_endless_wait(artist, plate, monkeypatch, caplog, no_swallowed):
+    from void_nuke import results
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("an odd fault")
+
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    artist.click(node, 1004)
+    monkeypatch.setattr(results, "show", broken)
+    artist.press(node, "solve")
+    assert "an odd fault" in artist.wait(node, "failed")
+
+
 def test_clicks_that_cannot_be_read_are_said(artist, plate, no_swallowed):
     node = artist.void(artist.read(plate))
     node["void_clicks"].setValue("{nonsense")

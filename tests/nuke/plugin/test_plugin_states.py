@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
-from small_shots import REPOSITORY
+from small_shots import REPOSITORY, wait_until
 from void_client import messages as m
 from void_client import wire
 from void_client.keys import make_pair
-from void_nuke import description, plain_text, staleness, states
+from void_nuke import description, ordering, plain_text, staleness, states
 from void_nuke.node import VoidNode
 from void_nuke.states import State
 
@@ -122,6 +123,66 @@ def test_stopping_an_export(artist, plate, no_swallowed):
         nuke.removeBeforeFrameRender(nuke.cancel)
     assert node["status"].value() == "cancelled. The export was cancelled. Solve when you like."
     assert node.node("ExportPlate")["disable"].value() is True
+
+
+def test_what_arrives_while_nuke_renders_waits_for_its_end(artist, standin, plate, tmp_path, no_swallowed):
+    from standin import threads
+
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(73)
+    artist.click(node)
+    write = artist.write(node.input(0), tmp_path)
+    told: list[str] = []
+
+    def frame() -> None:
+        time.sleep(0.3)
+        threads.run_waiting()
+        told.append(node["void_state"].value())
+
+    artist.press(node, "solve")
+    nuke.addBeforeFrameRender(frame)
+    try:
+        nuke.execute(write, 1001, 1006)
+    finally:
+        nuke.removeBeforeFrameRender(frame)
+    assert len(set(told)) == 1, "no knob changed under the render"
+    artist.wait(node, "ready")
+
+
+def test_a_busy_main_thread_finds_one_report_and_no_backlog(artist, plate, no_swallowed):
+    from standin.state import S
+
+    node = artist.void(artist.read(plate))
+    node["review"].setValue(False)
+    node["seed"].setValue(74)
+    artist.click(node)
+    artist.press(node, "solve")
+
+    wait_until(lambda: ordering.store_of(VoidNode(node)).versions(), "the result on disk")
+    assert len(S.calls) <= 1
+    artist.wait(node, "ready")
+
+
+def test_knobs_are_written_once_a_second_and_the_bar_at_each_report(artist, plate, no_swallowed):
+    from void_nuke import office, updates
+    from void_nuke.sessions import Report
+
+    node = artist.void(artist.read(plate))
+    artist.click(node)
+    artist.press(node, "solve")
+    job = office.running(node["void_uuid"].value())
+    job.stop.set()  # what follows is told by this test alone
+    job.thread.join()
+    office.take(job)
+    for step in (1, 2, 3):
+        updates.apply(job, Report(State(states.GENERATING, step=step, of=4)))
+    (bar,) = artist.standin.progress()
+    assert bar.percent == 75
+    assert VoidNode(node).state.step == 1
+    updates.apply(job, Report(State(states.QUEUED)))
+    assert VoidNode(node).state.name == states.QUEUED
 
 
 def test_solving_while_nuke_renders(artist, plate, tmp_path):
