@@ -8,7 +8,7 @@ from dataclasses import replace
 import nuke
 from void_client.result_store import Version
 
-from . import bars, office, results, staleness, states
+from . import bars, office, reattach, results, staleness, states
 from .boundary import heard
 from .messages import explain, failure
 from .node import VoidNode, by_uuid, quiet
@@ -35,6 +35,8 @@ def apply(job: Job, report: Report) -> None:
     desk = office.desk()
     if not desk.is_current(job):
         return
+    if job.job_id:
+        office.followed.add(job.job_id)
     if report.last:
         desk.finish(job)
         bars.end(job.uuid)
@@ -65,6 +67,8 @@ def _is_due(uuid: str, report: Report) -> bool:
 def _write_here(node: VoidNode, job: Job, report: Report) -> None:
     with heard(node, ends=report.last):
         write(node, report)
+        if report.masks is not None:
+            reattach.goes_along(node)  # the script was saved elsewhere while the job was on its way
         later = staleness.refreshed(node, not report.last)
         if later is not None:  # the artist went on working meanwhile
             node.show(later)
