@@ -13,6 +13,8 @@ _AGAIN_S = 0.5
 _desk: Optional[Desk] = None
 _lock = threading.Lock()
 _newest: dict[Job, Report] = {}
+followed: set[str] = set()
+"""The ids of the jobs that the script at hand has followed: they are its own, whatever it was called then."""
 
 
 def desk() -> Desk:
@@ -33,6 +35,7 @@ def close() -> None:
         _desk.forget_all()
     with _lock:
         _newest.clear()
+    followed.clear()
 
 
 def _post(job: Job, report: Report) -> None:

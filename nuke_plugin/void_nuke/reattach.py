@@ -100,7 +100,7 @@ def goes_along(node: VoidNode) -> None:
 def _is_of_another(record: Pending) -> bool:
     """Versions of one script are one script here: each may go on with the job."""
     mine = plate.script_path()
-    if not record.script or record.script == mine:
+    if not record.script or record.script == mine or record.job_id in office.followed:
         return False
     same = mine and Path(record.script).parent == Path(mine).parent and plate.same_shot(record.script, mine)
     return not same and os.path.isfile(record.script)
