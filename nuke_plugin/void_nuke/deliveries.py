@@ -10,7 +10,7 @@ from void_client.result_store import Version, publish
 
 from . import results
 from .messages import explain, failure
-from .node import VoidNode
+from .node import VoidNode, undo_step
 from .sessions import in_background
 
 _SHEET_COLUMNS = 6
@@ -20,7 +20,7 @@ _SHEET_WIDTH = 2048
 def create_read(node: VoidNode) -> Any:
     """A Read of the shown version beside the node. ``raw``: its bits are the plate's own working space."""
     version = results.shown(node)
-    with nuke.Undo("VOID: create Read"), _beside(node):
+    with undo_step("VOID: create Read"), _beside(node):
         read = nuke.nodes.Read(
             file=version.pattern,
             first=version.first,
@@ -59,7 +59,7 @@ def wipe(node: VoidNode) -> Any:
     plate = node.node.input(0)
     if plate is None:
         raise failure("no_plate")
-    with nuke.Undo("VOID: wipe"), _beside(node):
+    with undo_step("VOID: wipe"), _beside(node):
         viewers = [each for each in nuke.allNodes("Viewer") if each.parent() == node.node.parent()]
         viewer = viewers[0] if viewers else nuke.nodes.Viewer()
         viewer.setInput(0, node.node)
@@ -75,12 +75,12 @@ def contact_sheet(node: VoidNode) -> Any:
         raise failure("no_plate")
     frames = spread(version, _SHEET_COLUMNS)
     x, y = node.node.xpos() + 220, node.node.ypos()
-    with nuke.Undo("VOID: contact sheet"), _beside(node):
+    with undo_step("VOID: contact sheet"), _beside(node):
         holds = []
         for row, source in enumerate((plate, node.node)):
             for column, frame in enumerate(frames):
                 hold = nuke.nodes.FrameHold(inputs=[source])
-                hold["firstFrame"].setValue(frame)
+                _held(hold).setValue(frame)
                 hold.setXYpos(x + 110 * column, y + 60 * row)
                 holds.append(hold)
         sheet = nuke.nodes.ContactSheet(inputs=holds)
@@ -92,6 +92,12 @@ def contact_sheet(node: VoidNode) -> Any:
         sheet.setName(f"{node.node.name()}_{version.name}_sheet")
         sheet.setXYpos(x, y + 160)
     return sheet
+
+
+def _held(hold: Any) -> Any:
+    """The knob of a FrameHold that says which frame: its name differs between versions of Nuke."""
+    found = hold.knob("firstFrame")
+    return hold["first_frame"] if found is None else found
 
 
 def spread(version: Version, count: int) -> list[int]:

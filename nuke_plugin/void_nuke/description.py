@@ -154,7 +154,7 @@ VOID_TAB: Final = Tab(
         _button("reload", "Reload", "Asks the server again, and reads the result's files again.", beside=True),
         Knob(
             "status",
-            "string",
+            "multiline",
             "status",
             "What is happening, or what happened and what to do. Only shows.",
             "not solved",

@@ -49,24 +49,28 @@ def word(text: str) -> str:
     return '"' + "".join(_ESCAPED.get(character, character) for character in text) + '"'
 
 
+_IMPORT: Final = "import void_nuke.actions as _void_actions"
+"""Nuke runs a node's scripts in ``__main__``, where the artist's own names are."""
+
+
 def script(call: str) -> str:
     """The Python of a button: it says in one message why it can do nothing where the plugin is not installed."""
     name, _, arguments = call.partition(":")
     extra = f", {arguments}" if arguments else ""
     return (
         "try:\n"
-        "    from void_nuke import actions\n"
-        "except ImportError as problem:\n"
+        f"    {_IMPORT}\n"
+        "except ImportError as _void_problem:\n"
         "    nuke.message('The VOID plugin is not there: %s.\\nThe node shows its result without it."
-        " To solve, have it installed: void nuke install.' % problem)\n"
+        " To solve, have it installed: void nuke install.' % _void_problem)\n"
         "else:\n"
-        f"    actions.{name}(nuke.thisNode(){extra})\n"
+        f"    _void_actions.{name}(nuke.thisNode(){extra})\n"
     )
 
 
 def callback(call: str) -> str:
     """The Python of a callback: silent where the plugin is not installed."""
-    return f"try:\n    from void_nuke import actions\nexcept ImportError:\n    pass\nelse:\n    actions.{call}\n"
+    return f"try:\n    {_IMPORT}\nexcept ImportError:\n    pass\nelse:\n    _void_actions.{call}\n"
 
 
 def knob_changed() -> str:

@@ -43,6 +43,16 @@ def quiet() -> Iterator[None]:
             nuke.Undo.enable()
 
 
+@contextmanager
+def undo_step(name: str) -> Iterator[None]:
+    """What the artist's next undo takes back at once."""
+    nuke.Undo.begin(name)
+    try:
+        yield
+    finally:
+        nuke.Undo.end()
+
+
 def is_quiet() -> bool:
     return _quiet_depth > 0
 
@@ -151,7 +161,7 @@ class VoidNode:
 
     def keep_clicks(self, clicks: Clicks) -> None:
         """One undo step: it is the artist who clicked."""
-        with nuke.Undo("VOID clicks"):
+        with undo_step("VOID clicks"):
             self.keep("void_clicks", clicks.to_json())
         self.show_clicks()
 

@@ -221,6 +221,27 @@ def test_a_node_of_a_newer_plugin(artist, plate):
     assert "made by a newer version of the plugin. Ask your TD to update the plugin." in artist.said()[-1]
 
 
+def test_the_nodes_scripts_leave_the_artists_names_alone(artist, plate, monkeypatch):
+    """Nuke runs them in ``__main__``, where the Script Editor's names are."""
+    import __main__
+
+    monkeypatch.setattr(__main__, "actions", "the artist's own", raising=False)
+    monkeypatch.setattr(__main__, "problem", "the artist's own", raising=False)
+    node = artist.void(artist.read(plate))
+    artist.click(node)
+    assert node["void_clicks"].value()
+    assert __main__.actions == __main__.problem == "the artist's own"
+
+
+@pytest.mark.parametrize("name", ["firstFrame", "first_frame"])
+def test_the_frame_of_a_framehold_is_found_under_either_name(nuke, name):
+    from void_nuke import deliveries
+
+    hold = nuke.nodes.NoOp()
+    hold.addKnob(nuke.Int_Knob(name))
+    assert deliveries._held(hold).name() == name
+
+
 # --- a server that is not ours
 
 
