@@ -87,7 +87,8 @@ def approve(node: Any) -> None:
         if pending is None:
             raise failure("no_review")
         reattach.follow(void, pending, approve=True)
-        void.show(State(states.QUEUED, "The quadmask was approved.", job_id=pending.job_id))
+        if nuke.GUI:
+            void.show(State(states.QUEUED, "The quadmask was approved.", job_id=pending.job_id))
 
 
 def cancel(node: Any) -> None:

@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
+import nuke
 from void_client.errors import SettingsError, VoidError
 from void_client.result_store import NodeStore, Pending
 from void_client.settings import ClientSettings
 from void_client.studio import client_settings, load_plugin_settings
 
-from . import bars, office, plate, results, solving, states
+from . import bars, office, plate, results, solving, states, updates
+from .messages import explain
 from .node import VoidNode
 from .ordering import store_of
-from .sessions import cancel_on_server
+from .sessions import Job, Line, cancel_on_server
 from .states import State
 
 
@@ -28,7 +30,7 @@ def reattach(node: VoidNode) -> bool:
     pending = on_record(node)
     if pending is not None:
         follow(node, pending)
-        if not node.state.under_way:
+        if nuke.GUI and not node.state.under_way:
             node.show(State(states.QUEUED, "Asking the server for its job.", job_id=pending.job_id))
         return True
     state = node.state
@@ -38,10 +40,22 @@ def reattach(node: VoidNode) -> bool:
 
 
 def follow(node: VoidNode, pending: Pending, approve: bool = False) -> None:
-    """In a thread. ``approve``: the quadmask first. Raises ``SettingsError`` where nobody knows the server."""
-    store = store_of(node)
+    """In a thread; without the interface here, to the end, which raises what goes wrong. ``approve``: the quadmask
+    first. Raises ``SettingsError`` where nobody knows the server."""
     work = solving.approve if approve else solving.follow
-    followed = solving.Followed(pending, store)
+    followed = solving.Followed(pending, store_of(node), patient=bool(nuke.GUI))
+    if not nuke.GUI:
+        line = Line(server_of(node, pending.endpoint))
+        job = Job(node.uuid, line, pending.job_id, looked=pending.solved)
+        try:
+            report = work(followed, job, solving.Progress(lambda report: None, job))
+        except VoidError as error:
+            node.show(explain(error).as_state(pending.job_id))
+            raise
+        finally:
+            line.close()
+        updates.write(node, report)
+        return
     office.desk().start(
         node.uuid,
         server_of(node, pending.endpoint),

@@ -325,6 +325,29 @@ def test_a_review_survives_closing_nuke(artist, plate, no_swallowed):
     assert node["output"].value() == "composite"
 
 
+@pytest.mark.parametrize("button", ["approve", "reload"])
+def test_in_a_terminal_nothing_is_left_to_a_thread(artist, server, standin, plate, button):
+    from void_nuke import actions, office
+
+    nuke = artist.nuke
+    node = artist.void(artist.read(plate))
+    node["seed"].setValue(53 + len(button))
+    artist.click(node)
+    artist.solve(node, "masks ready")
+    job = node["job_id"].value()
+    nuke.scriptSave()
+    office.close()
+    if button == "reload":
+        with Client(server.settings) as client:
+            client.approve(job)
+    standin.reset(gui=False)
+    nuke.scriptOpen((artist.project / "sh010_comp_v001.nk").as_posix())
+    node = nuke.toNode("VOID1")
+    getattr(actions, button)(node)
+    assert node["status"].value().startswith("ready v001")
+    assert node["result_file"].value()
+
+
 def test_a_script_from_elsewhere_has_nothing_to_wait_for(artist, plate, no_swallowed):
     """A state that was saved in the middle, and no record of the job: the node says what to do."""
     nuke = artist.nuke
