@@ -32,7 +32,7 @@ class CleanplateEngine:
     """Implements `void_engine.interface.Engine`; see the module's docstring."""
 
     name = "cleanplate"
-    version = "5"
+    version = "6"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in (`void_engine.cleanplate.options.Options`); raises `JobError`."""
@@ -123,6 +123,7 @@ class _Work:
                 painted.open,
                 painted.missing,
                 hidden,
+                painter.rim,
                 self._options,
                 self._request.seed,
             )

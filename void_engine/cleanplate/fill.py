@@ -26,7 +26,7 @@ from void_engine.cleanplate.sources import FILL, LAYER, NONE, FramePlan
 
 MOST_LAYERS = 8
 SMALLEST = 24  # proxy pixels: less than this is continued from its neighbours instead
-_GROW = 4  # working pixels by which PatchMatch's hole is grown: the object's soft edge pulls colours in
+_GROW = 4  # working pixels by which PatchMatch's hole is grown at least: the object's soft edge pulls colours in
 _CONTEXT = 0.8  # of the hole's longer side, on each side
 _LOOKED_AT = 24  # frames whose holes are looked at
 _ENOUGH_OPEN = 0.3  # share of the known pixels that must never be hidden
@@ -116,17 +116,19 @@ def make_layer(
     hole: Mask,
     missing: Mask,
     hidden: Mask,
+    rim: float,
     options: Options,
     seed: int,
 ) -> Layer | None:
     """Fills ``hole`` of ``picture`` (plate pixels of ``region``); None where nothing around it is known.
 
-    ``hidden`` is `ever_hidden`: the layer's fine detail comes from elsewhere where there is enough else.
+    ``rim``: plate pixels around the hole that may still show the object. ``hidden`` is `ever_hidden`: the layer's fine
+    detail comes from elsewhere where there is enough else.
     """
     size, to_layer = geometry(region, options)
     small = pixels.resized(picture, size)
     core, unseen = pixels.any_in(hole, size), pixels.any_in(missing, size)
-    grown = pixels.grown(core, _GROW) & ~(unseen & ~core)
+    grown = pixels.grown(core, max(_GROW, round(rim * float(to_layer[0, 0])))) & ~(unseen & ~core)
     known = ~grown & ~unseen
     if not known.any():
         return None

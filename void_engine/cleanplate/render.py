@@ -56,6 +56,8 @@ class Painter:
         self._clip, self._shot, self._camera, self._backdrop = clip, behind.shot, behind.camera, behind.backdrop
         self._model, self._options, self._seed = behind.grain, options, seed
         self.canvas = (clip.canvas.width, clip.canvas.height)
+        # A mask is often tight: the object's soft rim lies outside of it, and is nobody's detail or fill.
+        self.rim = options.margin * self.canvas[0] / self._shot.width  # plate pixels
 
     def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights]:
         """The frame with every hole pixel replaced, scene-linear, and how far each pixel was seen (1) or invented (0).
@@ -233,7 +235,7 @@ class Painter:
         plate = shaper.encode(self._clip.plate(position)[window], self._shot.exposure)
         unusable = (self._clip.quadmask(position)[window] != KEEP) | ~self._clip.valid(position)[window]
         coarse = pixels.blurred(plate, sigma)
-        closed = pixels.grown(unusable, max(1, round(2.0 * sigma)))
+        closed = pixels.grown(unusable, max(1, round(2.0 * sigma), round(self.rim)))
         return coarse, plate - coarse, pixels.blurred(1.0 - closed.astype(np.float32), max(0.5, sigma / 2))
 
     def _grain(self, level: Encoded, position: int, region: Box) -> Encoded:
