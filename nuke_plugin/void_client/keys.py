@@ -46,7 +46,9 @@ def check_public(text: str) -> str:
             return text
     except (ValueError, KeyError, UnicodeEncodeError):
         pass
-    raise SettingsError(f"{text[:60]!r} is not a public key.", hint="A key is 40 characters as `void keys` prints it, or `hex:` and 64.")
+    raise SettingsError(
+        f"{text[:60]!r} is not a public key.", hint="A key is 40 characters as `void keys` prints it, or `hex:` and 64."
+    )
 
 
 def check_name(text: str) -> str:
