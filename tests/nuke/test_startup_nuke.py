@@ -171,7 +171,11 @@ def test_settings_and_help_tell_where_things_are(installed, tmp_path):
 
 
 def test_testing_the_server_answers_also_where_there_is_none(installed, tmp_path):
-    code = 'nuke.menu("Nuke").findItem("VOID/Test the server").invoke()'
+    code = """
+import standin
+nuke.menu("Nuke").findItem("VOID/Test the server").invoke()
+standin.pump(standin.dialogs, 40)
+"""
     said = start(installed, code=code, VOID_CONFIG_DIR=str(tmp_path), XDG_DATA_HOME=str(tmp_path))
     assert "void nuke install --pair" in said["dialogs"][0]
 
