@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import shutil
 import threading
 import time
 from collections import deque
@@ -35,13 +34,12 @@ from .errors import (
     NotAuthorised,
     PathRefused,
     ServerUnreachable,
-    VoidError,
     from_wire,
 )
-from .incoming import incoming_folder
+from .incoming import replace_result
 from .job import JobSpec, Resolved, check_job_id, name_the_file
 from .keys import check_public, read_pair
-from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder
+from .manifest import ResultManifest
 from .settings import ClientSettings
 
 log = logging.getLogger(__name__)
@@ -251,24 +249,7 @@ class Client:
         ``DigestMismatch``, ``DiskFull``.
         """
         manifest = self.manifest(job_id)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stale = _replaced(folder, manifest)
-            incoming = incoming_folder(folder)
-            try:
-                arrived = self._fetch_files(manifest, folder, incoming, on_progress)
-                # From here on the old result, if any, is being replaced: it must not look ready.
-                (folder / MANIFEST).unlink(missing_ok=True)
-                for path in arrived:
-                    path.replace(folder / path.name)
-                for path in stale:
-                    path.unlink(missing_ok=True)
-                fsync_folder(folder)
-            finally:
-                shutil.rmtree(incoming, ignore_errors=True)
-            manifest.write(folder)
-        except OSError as problem:
-            raise _folder_problem(problem, folder) from problem
+        replace_result(folder, manifest, lambda incoming: self._fetch_files(manifest, folder, incoming, on_progress))
         return manifest
 
     def _fetch_files(
@@ -411,32 +392,4 @@ def _changed(path: Path) -> FrameError:
         f"{path} has changed since it was looked at.",
         hint="Is it being rendered right now? Wait for it, then try again.",
         details={"file": str(path)},
-    )
-
-
-def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
-    """What an earlier result left that this one does not have.
-
-    Raises ``InputError`` where a file that is no result of ours would be overwritten: it may be a plate.
-    """
-    before = {file.name for file in ResultManifest.read(folder).all_files} if (folder / MANIFEST).is_file() else set()
-    for frame in manifest.all_files:
-        path = folder / frame.name
-        if frame.name not in before and path.exists() and sha256_file(path) != frame.sha256:
-            raise InputError(
-                f"{path} is there already and is no result of VOID.",
-                hint="Choose another folder: a result must not replace a plate.",
-                details={"file": str(path)},
-            )
-    return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
-
-
-def _folder_problem(problem: OSError, folder: Path) -> Exception:
-    error = as_disk_full(problem, folder)
-    if isinstance(error, VoidError):
-        return error
-    return InputError(
-        f"The result cannot be written to {folder}: {problem.strerror or problem}.",
-        hint="Check the folder and its permissions.",
-        details={"file": str(folder)},
     )

@@ -32,8 +32,9 @@ from typing import Optional
 from . import schema
 from .digest import sha256_data
 from .errors import InputError, JobError, VoidError
+from .incoming import folder_problem
 from .job import JobSpec, check_job_id
-from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder, write_durably
+from .manifest import MANIFEST, ResultManifest, fsync_folder, write_durably
 from .sequence import FramePattern
 
 __all__ = [
@@ -263,7 +264,7 @@ class NodeStore:
             folder.mkdir(parents=True, exist_ok=True)
             yield
         except OSError as problem:
-            raise _told(problem, folder) from problem
+            raise folder_problem(problem, folder) from problem
 
     # --- numbers
 
@@ -381,6 +382,8 @@ def link_or_copy(source: Path, path: Path) -> None:
         os.link(source, path)
     except OSError:
         shutil.copyfile(source, path)
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def publish(version: Version, folder: Path, name: str) -> Path:
@@ -404,7 +407,7 @@ def publish(version: Version, folder: Path, name: str) -> Path:
             shutil.rmtree(incoming, ignore_errors=True)
         fsync_folder(folder)
     except OSError as problem:
-        raise _told(problem, folder) from problem
+        raise folder_problem(problem, folder) from problem
     return target
 
 
@@ -466,14 +469,3 @@ def _umask() -> int:
             _own_umask = os.umask(0o022)
             os.umask(_own_umask)
         return _own_umask
-
-
-def _told(problem: OSError, folder: Path) -> Exception:
-    error = as_disk_full(problem, folder)
-    if isinstance(error, VoidError):
-        return error
-    return InputError(
-        f"The result cannot be written to {folder}: {problem.strerror or problem}.",
-        hint="Check the folder and its permissions.",
-        details={"file": str(folder)},
-    )

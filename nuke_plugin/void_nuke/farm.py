@@ -269,20 +269,25 @@ def _hand_over(done: Submission, settings: PluginSettings) -> None:
         return
     if settings.farm_submit == "ask" and not (nuke.GUI and nuke.ask(f"{done}\n\nHand it to Deadline Cloud now?")):
         return
-    words = [command, "bundle", "submit", str(done.folder), "--yes"]
+    if not nuke.GUI:
+        code, said = _handed(command, done.folder)
+        if code:
+            raise failure("farm_refused", why=said)
+        return
 
     def run() -> None:
-        finished = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        said = (finished.stdout + finished.stderr).strip()[-800:]
-        news = "handed to Deadline Cloud" if finished.returncode == 0 else "NOT handed to Deadline Cloud"
+        code, said = _handed(command, done.folder)
+        news = "NOT handed to Deadline Cloud" if code else "handed to Deadline Cloud"
         nuke.executeInMainThread(_tell, (f"VOID: the job was {news}.\n{said}",))
 
-    if nuke.GUI:
-        threading.Thread(target=run, name="void farm", daemon=True).start()
-        return
-    finished = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if finished.returncode:
-        raise failure("farm_refused", why=(finished.stderr or finished.stdout).strip()[-800:])
+    threading.Thread(target=run, name="void farm", daemon=True).start()
+
+
+def _handed(command: str, folder: Path) -> tuple[int, str]:
+    """Exit code, and the end of what it said."""
+    words = [command, "bundle", "submit", str(folder), "--yes"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return done.returncode, (done.stdout + done.stderr).strip()[-800:]
 
 
 def _tell(text: str) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from void_client.digest import sha256_file
-from void_client.errors import InputError
-from void_client.manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder
+from void_client.incoming import replace_result
+from void_client.manifest import MANIFEST, ResultManifest
+from void_client.result_store import link_or_copy
 
 from .places import INPUTS
 
@@ -24,31 +23,13 @@ def install(manifest: ResultManifest, sources: Mapping[str, Path], folder: Path)
 
     Raises ``InputError`` where a file that is no result would be replaced, ``DiskFull``.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stale = _replaced(folder, manifest)
-        incoming = Path(tempfile.mkdtemp(prefix=".void-incoming-", dir=folder))
-        try:
-            for file in manifest.all_files:
-                _link_or_copy(sources[file.name], incoming / file.name)
-            (folder / MANIFEST).unlink(missing_ok=True)
-            for file in manifest.all_files:
-                (incoming / file.name).replace(folder / file.name)
-            for path in stale:
-                path.unlink(missing_ok=True)
-            fsync_folder(folder)
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        manifest.write(folder)
-    except OSError as problem:
-        error = as_disk_full(problem, folder)
-        if error is not problem:
-            raise error from problem
-        raise InputError(
-            f"The result cannot be written to {folder}: {problem.strerror or problem}.",
-            hint="Check the folder and its permissions.",
-            details={"file": str(folder)},
-        ) from problem
+
+    def bring(incoming: Path) -> list[Path]:
+        for file in manifest.all_files:
+            link_or_copy(sources[file.name], incoming / file.name)
+        return [incoming / file.name for file in manifest.all_files]
+
+    replace_result(folder, manifest, bring)
 
 
 def remove(folder: Path) -> bool:
@@ -74,26 +55,3 @@ def beside(folder: Path) -> Path:
         count += 1
         path = whole.with_name(f"{whole.name}_again{count}")
     return path
-
-
-def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
-    """What the result that is there has, and this one has not."""
-    before = {file.name for file in ResultManifest.read(folder).all_files} if (folder / MANIFEST).is_file() else set()
-    for file in manifest.all_files:
-        path = folder / file.name
-        if file.name not in before and path.exists() and sha256_file(path) != file.sha256:
-            raise InputError(
-                f"{path} is there already and is no result of VOID.",
-                hint="Choose another folder: a result must not replace a plate.",
-                details={"file": str(path)},
-            )
-    return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
-
-
-def _link_or_copy(source: Path, path: Path) -> None:
-    try:
-        os.link(source, path)
-    except OSError:
-        shutil.copyfile(source, path)
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
