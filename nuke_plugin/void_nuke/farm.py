@@ -123,18 +123,25 @@ def _plan(node: VoidNode, settings: PluginSettings) -> _Planned:
     return _Planned(node, replace(shot, link=link.as_posix()), link)
 
 
-def _stamps(shot: ShotFile) -> list[list[int]]:
-    """Sizes and times of the plate's files: the same submission twice is one, and no pixel is read for it here."""
-    pattern, found = FramePattern.parse(shot.plate), []
-    for number in parse_frames(shot.frames or ""):
-        try:
-            stat = os.stat(pattern.path(number))
-            found.append([number, stat.st_size, stat.st_mtime_ns])
-        except OSError as problem:
-            raise JobError(
-                f"Frame {number} of the plate cannot be read: {pattern.path(number)}.",
-                hint="Render it, or choose another range.",
-            ) from problem
+def _stamps(shot: ShotFile) -> list[list[Any]]:
+    """Sizes and times of the files that go in: the same submission twice is one, and no pixel is read for it here.
+
+    Raises ``JobError`` naming a frame of the plate that lacks; mattes may lie on some frames only.
+    """
+    masks = (shot.masks.matte, shot.masks.affected) if shot.masks is not None else (shot.quadmask,)
+    found: list[list[Any]] = []
+    for text in filter(None, (shot.plate, *masks)):
+        pattern = FramePattern.parse(text)
+        for number in parse_frames(shot.frames or ""):
+            try:
+                stat = os.stat(pattern.path(number))
+                found.append([text, number, stat.st_size, stat.st_mtime_ns])
+            except OSError as problem:
+                if text == shot.plate:
+                    raise JobError(
+                        f"Frame {number} of the plate cannot be read: {pattern.path(number)}.",
+                        hint="Render it, or choose another range.",
+                    ) from problem
     return found
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from small_shots import write_matte
 
 TWO = ("VOID1", "VOID2")
 
@@ -223,3 +224,15 @@ def test_nothing_is_handed_over_where_the_studio_says_never(
     submit_all()
     assert bundle_of(artist).is_dir()
     assert not asked.exists()
+
+
+def test_a_matte_that_was_rendered_again_is_another_job(artist: Any, plate: str, tmp_path: Path) -> None:
+    (node,) = comp(artist, plate)
+    pattern = write_matte(tmp_path / "matte")
+    node.setInput(1, artist.nuke.nodes.Read(file=pattern, first=1001, last=1006, origfirst=1001, origlast=1006))
+    submit_all()
+    first = written(bundle_of(artist), "shots/VOID1.yaml")["link"]
+    os.utime(Path(pattern % 1003), (1, 1))
+    submit_all()
+    bundles = list((artist.project / "void" / "farm").iterdir())
+    assert len({written(bundle, "shots/VOID1.yaml")["link"] for bundle in bundles} - {first}) == 1
