@@ -12,7 +12,9 @@ from helpers.camera_shots import Frame, Scene, render
 from helpers.memory_clip import CountingClip, MemoryClip, MemoryContext, MemoryFrames, request
 from void_client.errors import Cancelled
 
-from void_engine.cleanplate import CleanplateEngine
+from void_engine.cleanplate import CleanplateEngine, pixels
+from void_engine.cleanplate.background import find_background
+from void_engine.cleanplate.options import read_options
 from void_engine.contact_sheet import psnr
 from void_engine.interface import KEEP, REMOVE, RGB
 
@@ -125,3 +127,24 @@ def test_water_stays_alive(tmp_path: Path) -> None:
     lively = [float(np.abs(out.result(k) - mean)[hole].mean()) for k, hole in enumerate(holes)]
     wanted = [float(np.abs(truth[k] - mean)[hole].mean()) for k, hole in enumerate(holes)]
     assert np.mean(lively) > 0.7 * np.mean(wanted)
+
+
+def test_the_grain_of_one_frame_is_not_lent_to_frame_after_frame(tmp_path: Path) -> None:
+    """The two frames that show what a standing thing hides lend their detail in turn."""
+    size, count = (72, 128), 12
+    plates, masks = [], []
+    for position in range(count):
+        mask = np.full(size, KEEP, np.uint8)
+        mask[16:56, 50:74] = KEEP if position in (7, 10) else REMOVE
+        noise = np.random.default_rng(position).standard_normal((*size, 3)).astype(np.float32)
+        plates.append(wall(*size) + 0.01 * noise)
+        masks.append(mask)
+    behind = find_background(MemoryClip(plates, masks), tmp_path, read_options({}), lambda note: None)
+    assert behind.backdrop is not None
+    lent = np.zeros((count, *size), np.int32)
+    for position, plan in behind.plans.items():
+        for label, source in enumerate(plan.sources):
+            lent[position] += (source + 1) * pixels.within(plan.labels == label, plan.box, (0, 0, size[1], size[0]))
+    both = (lent[1:] > 0) & (lent[:-1] > 0)
+    assert both.sum() > 1000
+    assert (both & (lent[1:] == lent[:-1])).sum() < 0.2 * both.sum()

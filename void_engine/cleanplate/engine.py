@@ -32,7 +32,7 @@ class CleanplateEngine:
     """Implements `void_engine.interface.Engine`; see the module's docstring."""
 
     name = "cleanplate"
-    version = "6"
+    version = "7"
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options with defaults filled in (`void_engine.cleanplate.options.Options`); raises `JobError`."""

@@ -32,8 +32,9 @@ _STILL = 0.3  # proxy pixels over a long span: a standing camera's tracks may ji
 _NEARLY = 1.5  # proxy pixels: a track that moves less may belong to a standing background
 _SOME_STAND = 0.15  # share of the tracks that stand, from which something else may be what moves
 _MOST_STAND = 0.7  # share of the pairs of frames that must say so
+_PLANES = 2  # that tracks may follow besides the camera's
 _SECOND = 0.08  # share of the tracks that may be a plane of its own, and
-_OF_REST = 0.4  # share of what is left over that must agree on it
+_OF_REST = 0.3  # share of what is left over that must agree on it
 _CORNERS = 600
 _AGREES = 1.0  # proxy pixels between a track and the model that explains it
 _JITTER = 0.05  # proxy pixels of a track's usual error that are no reason for a freer model
@@ -47,12 +48,12 @@ _WAYS = 5  # frames of the clip by way of which a pair is measured, too
 class Pair:
     """``matrix`` maps the target's proxy pixels to the source's; ``inliers`` corners agreed on it.
 
-    ``other``: the motion of what does not follow it, such as the floor before a wall; None where nothing agrees.
+    ``others``: the motions of what does not follow it, such as the floor and a post before a wall.
     """
 
     matrix: Matrix
     inliers: int
-    other: Matrix | None = None
+    others: tuple[Matrix, ...] = ()
 
 
 Pairs = OrderedDict[tuple[int, int], Pair]
@@ -66,8 +67,8 @@ def _kept(pairs: Pairs, key: tuple[int, int], pair: Pair) -> Pair:
 
 
 def _turned(pair: Pair) -> Pair:
-    other = None if pair.other is None else _unit(np.linalg.inv(pair.other))
-    return Pair(_unit(np.linalg.inv(pair.matrix)), pair.inliers, other)
+    others = tuple(_unit(np.linalg.inv(other)) for other in pair.others)
+    return Pair(_unit(np.linalg.inv(pair.matrix)), pair.inliers, others)
 
 
 def _grid(size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -97,9 +98,9 @@ class Camera:
         return self._pair(target, source).matrix
 
     def planes(self, target: int, source: int) -> list[Matrix]:
-        """`to_source` and, where the shot has parallax, the motion of a second plane."""
+        """`to_source` and, where the shot has parallax, the motions of other planes."""
         pair = self._pair(target, source)
-        return [pair.matrix] if pair.other is None else [pair.matrix, pair.other]
+        return [pair.matrix, *pair.others]
 
     def _pair(self, target: int, source: int) -> Pair:
         if self.locked or target == source:
@@ -122,7 +123,7 @@ class Camera:
     def _closed(self, target: int, source: int) -> Pair:
         """The direct measure and those by way of a few frames of the clip: the middle of all is steadier than each."""
         pair, count = self._direct(target, source), len(self._chain)
-        if pair.other is not None or pair.inliers < _TRUSTED:
+        if pair.others or pair.inliers < _TRUSTED:
             return pair
         spots = _grid((self._shot.width, self._shot.height))
         places = [apply(pair.matrix, spots)]
@@ -130,7 +131,7 @@ class Camera:
             if by in (target, source):
                 continue
             there, on = self._direct(target, by), self._direct(by, source)
-            if min(there.inliers, on.inliers) >= _TRUSTED and there.other is None and on.other is None:
+            if min(there.inliers, on.inliers) >= _TRUSTED and not (there.others or on.others):
                 places.append(apply(on.matrix @ there.matrix, spots))
         if len(places) < 3:
             return pair
@@ -207,21 +208,26 @@ def measure_pair(target: Proxy, source: Proxy, guess: Matrix) -> Pair:
     pair = _fit(start, end, size)
     if pair is None:
         return Pair(guess, 0)
-    return Pair(pair.matrix, pair.inliers, _second(start, end, pair.matrix, size))
+    return Pair(pair.matrix, pair.inliers, _planes(start, end, pair.matrix, size))
 
 
-def _second(start: Points, end: Points, matrix: Matrix, size: tuple[int, int]) -> Matrix | None:
-    """A plane among the tracks that ``matrix`` does not explain."""
-    away = np.linalg.norm(apply(matrix, start.astype(np.float64)) - end, axis=1)
-    rest = away > 1.5 * _AGREES
-    if np.count_nonzero(rest) < max(24, _SECOND * len(start)):
-        return None
-    cv2.setRNGSeed(1)
-    found, inside = cv2.findHomography(start[rest], end[rest], cv2.RANSAC, 0.8, maxIters=3000, confidence=0.999)
-    if found is None or np.count_nonzero(inside) < _OF_REST * np.count_nonzero(rest):
-        return None
-    other = _unit(np.asarray(found, dtype=np.float64))
-    return other if _plausible(other, size) else None
+def _planes(start: Points, end: Points, matrix: Matrix, size: tuple[int, int]) -> tuple[Matrix, ...]:
+    """Planes among the tracks that ``matrix`` does not explain, the largest first."""
+    found: list[Matrix] = []
+    rest, least = np.ones(len(start), dtype=bool), max(24, _SECOND * len(start))
+    for _ in range(_PLANES):
+        rest &= np.linalg.norm(apply(matrix, start.astype(np.float64)) - end, axis=1) > 1.5 * _AGREES
+        if np.count_nonzero(rest) < least:
+            break
+        cv2.setRNGSeed(1)
+        plane, inside = cv2.findHomography(start[rest], end[rest], cv2.RANSAC, 0.8, maxIters=3000, confidence=0.999)
+        if plane is None or np.count_nonzero(inside) < _OF_REST * np.count_nonzero(rest):
+            break
+        matrix = _unit(np.asarray(plane, dtype=np.float64))
+        if not _plausible(matrix, size):
+            break
+        found.append(matrix)
+    return tuple(found)
 
 
 def _tracks(target: Proxy, source: Proxy, guess: Matrix) -> tuple[Points, Points]:

@@ -52,23 +52,35 @@ def measure(target: Bytes, source: Bytes, open_: Mask, hole: Mask, inner: Box) -
     if corners is None:
         return none()
     start = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
-    end, good = follow(grey_t, grey_s, start, start + _guess(grey_t, grey_s, start), usable, window=13)
-    moved = end - start
-    good &= np.abs(moved).max(axis=1) < _LARGEST
-    start, moved = start[good], moved[good]
+    guess = start + _guess(grey_t, grey_s, start)
     away = np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3))
     near = away[start[:, 1].astype(int), start[:, 0].astype(int)] < _NEAR
-    if np.count_nonzero(near) < 10 or np.count_nonzero(~near) < 10:
+    # Next to the hole first: where nothing is left of the motion there, the rest need not be followed.
+    beside, beside_moved = _followed(grey_t, grey_s, start[near], guess[near], usable)
+    if len(beside) < 10:
         return none()
     # The mean and not the median: a wall that fits must not hide the floor that does not.
-    usual = _size(moved[near])
+    usual = _size(beside_moved)
     if usual < _LEAST:
         return none()
-    told = _spread(start[~near], moved[~near], hole.shape)
-    left = _size(moved[near] - _read(told, start[near, None])[:, 0])
+    far, far_moved = _followed(grey_t, grey_s, start[~near], guess[~near], usable)
+    if len(far) < 10:
+        return none()
+    told = _spread(far, far_moved, hole.shape)
+    left = _size(beside_moved - _read(told, beside[:, None])[:, 0])
     if left > _BETTER * usual:
         return none()
-    return _inner(_spread(start, moved, hole.shape), inner)
+    return _inner(_spread(np.concatenate([far, beside]), np.concatenate([far_moved, beside_moved]), hole.shape), inner)
+
+
+def _followed(target: Bytes, source: Bytes, start: Floats, guess: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """The points that are found again, and how far each has moved."""
+    if len(start) == 0:
+        return start, start
+    end, good = follow(target, source, start, guess, usable, window=13)
+    moved = end - start
+    good &= np.abs(moved).max(axis=1) < _LARGEST
+    return start[good], moved[good]
 
 
 def _grey(picture: Bytes) -> Bytes:
@@ -98,8 +110,11 @@ def _spread(points: Floats, moved: Floats, shape: tuple[int, ...]) -> Field:
     rows, columns = -(-shape[0] // _CELL), -(-shape[1] // _CELL)
     cells = (points[:, 1].astype(int) // _CELL) * columns + points[:, 0].astype(int) // _CELL
     values, weights = np.zeros((rows * columns, 2), np.float32), np.zeros(rows * columns, np.float32)
-    for cell in np.unique(cells):
-        values[cell], weights[cell] = np.median(moved[cells == cell], axis=0), 1.0
+    filled, first, count = np.unique(np.sort(cells), return_index=True, return_counts=True)
+    for axis in (0, 1):
+        ordered = moved[np.lexsort((moved[:, axis], cells)), axis]
+        values[filled, axis] = (ordered[first + (count - 1) // 2] + ordered[first + count // 2]) / 2
+    weights[filled] = 1.0
     field = _without_outliers(values.reshape(rows, columns, 2), weights.reshape(rows, columns))
     return np.asarray(seam.pull_push(*field), dtype=np.float32)
 

@@ -29,6 +29,7 @@ _MOST = 6  # sources for one frame
 _LIVE = 3  # frames that lend their detail to one frame, before a standing camera
 _STEADY = 4.0  # how much more the last frame's distance in time counts there
 _ECHO, _AT_ONCE = 2, 0.1  # frames so near show the same grain at once, or nearly: how much less they count
+_FROZEN = 0.3  # how much less a frame counts that lent the last one its detail: grain must not stand
 _MEASURED = 14  # candidates of a frame whose motion is measured directly
 _WITNESSES = 8
 _WORTH = 0.1  # a pixel's quality under which PatchMatch is the better guess
@@ -110,6 +111,8 @@ def plan_frame(
     ]
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
     quality = judge.qualities(target, kept, pictures, revealed, rare)
+    if len(found) > len(wanted):  # some on several planes: the ring alone does not tell which one is behind the hole
+        quality = np.sqrt(quality) * judge.agreed(pictures, revealed, [item.position for item in found])
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
@@ -148,6 +151,7 @@ def plan_standing(
             other: np.count_nonzero(seen & left)
             * _nearness(position, other)
             * (_STEADY if other - position in before else 1.0)
+            * (_FROZEN if other - position + 1 in before else 1.0)
             * (_AT_ONCE if abs(other - position) <= _ECHO else 1.0)
             for other, seen in shown.items()
             if other not in chosen
