@@ -16,7 +16,7 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def long_shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shot whose generation takes long enough to be killed in. Read only."""
-    return write_shot(tmp_path_factory.mktemp("long"), width=480, height=270, frames=16)
+    return write_shot(tmp_path_factory.mktemp("long"), width=320, height=180, frames=10)
 
 
 @pytest.fixture(scope="session")

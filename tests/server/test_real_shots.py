@@ -29,16 +29,16 @@ def read(path: Path) -> tuple[oiio.ImageSpec, np.ndarray]:
 def test_a_real_shot_comes_back_with_every_kept_bit(name, tmp_path):
     if shots_folder() is None:
         pytest.skip("the sample shots are not beside this checkout")
-    plate, quadmask = write_sequences(name, tmp_path / "shot", scale=SHOTS[name], frames=12)
+    plate, quadmask = write_sequences(name, tmp_path / "shot", scale=SHOTS[name], frames=8)
     done = run_void(
-        "render", "--plate", plate, "--quadmask", quadmask, "--frames", "1001-1012", "--engine", "cleanplate",
+        "render", "--plate", plate, "--quadmask", quadmask, "--frames", "1001-1008", "--engine", "cleanplate",
         "--out", tmp_path / "out", XDG_CACHE_HOME=str(tmp_path / "cache"), VOID_CONFIG_DIR=str(tmp_path / "config"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     manifest = ResultManifest.read(tmp_path / "out")
     manifest.verify(tmp_path / "out")
-    assert [frame.number for frame in manifest.frames] == list(range(1001, 1013))
-    for number in range(1001, 1013):
+    assert [frame.number for frame in manifest.frames] == list(range(1001, 1009))
+    for number in range(1001, 1009):
         before_spec, before = read(tmp_path / "shot" / f"plate.{number}.exr")
         after_spec, after = read(tmp_path / "out" / f"plate.{number}.exr")
         _, mask = read(tmp_path / "shot" / f"quadmask.{number}.exr")

@@ -25,7 +25,8 @@ from void_engine.interface import KEEP, Clip
 
 HOLE, MISSING = 1, 2
 LONG_SIDE = 960
-_HELD = 48  # proxies in memory: 48 * 2 MB at most
+_HELD = 24  # proxies in memory: 24 * 2 MB at most; what one frame's plan looks at
+_MASKS = 128  # and masks, a bit to a pixel: 128 * 65 kB at most
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ProxyShot:
         self.scale = max(canvas[0] / size[0], canvas[1] / size[1])
         self._folder = folder
         self._held: OrderedDict[int, Proxy] = OrderedDict()
-        self._trusted: OrderedDict[tuple[int, int], Mask] = OrderedDict()
+        self._trusted: OrderedDict[tuple[int, int], Bytes] = OrderedDict()
 
     def get(self, position: int) -> Proxy:
         """The proxy of one frame, from memory or the scratch folder."""
@@ -71,14 +72,15 @@ class ProxyShot:
     def trusted(self, position: int, margin: int) -> Mask:
         """Where a frame's proxy pixels are kept, valid and ``margin`` pixels away from those that are not."""
         key = (position, margin)
-        mask = self._trusted.get(key)
-        if mask is None:
-            mask = pixels.shrunk(self.get(position).state == 0, margin)
-            self._trusted[key] = mask
-            if len(self._trusted) > 2 * _HELD:
+        bits = self._trusted.get(key)
+        if bits is None:
+            bits = np.packbits(pixels.shrunk(self.get(position).state == 0, margin))
+            self._trusted[key] = bits
+            if len(self._trusted) > _MASKS:
                 self._trusted.popitem(last=False)
         self._trusted.move_to_end(key)
-        return mask
+        whole = np.unpackbits(bits, count=self.width * self.height)
+        return np.asarray(whole.reshape(self.height, self.width).view(np.bool_))
 
 
 def _path(folder: Path, position: int) -> Path:
