@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 _LONGEST = (
-    "server/test_choosing.py",
     "server/test_void_engine.py",
+    "server/test_durability.py",
+    "server/test_farm_render.py",
+    "server/test_choosing.py",
     "engine/test_cleanplate.py",
     "engine/test_cleanplate_camera.py",
     "engine/test_cleanplate_standing.py",
@@ -20,7 +22,6 @@ _LONGEST = (
     "engine/test_any_plate.py",
     "server/test_masks.py",
     "server/test_real_shots.py",
-    "server/test_durability.py",
     "server/test_provenance.py",
     "server/test_cli_compare.py",
     "server/test_campaign.py",

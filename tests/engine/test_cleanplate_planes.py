@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import judge
 from void_engine.cleanplate.motion import apply, measure_pair, movement
+from void_engine.cleanplate.planes import Offer, shares
 from void_engine.cleanplate.proxies import Proxy
 
 SIZE = (320, 240)
@@ -42,22 +42,67 @@ def test_each_of_three_planes_is_found() -> None:
     assert back.others == ()
 
 
+def light(seed: int, across: float = 0.0) -> npt.NDArray[np.float32]:
+    return np.asarray(texture(seed, across).mean(axis=2) / 255.0, dtype=np.float32)
+
+
+NOWHERE = np.zeros(SIZE[::-1], dtype=bool)
+EVERYWHERE = ~NOWHERE
+STILL = np.zeros(2)
+
+
 def test_the_plane_counts_on_which_the_frames_agree() -> None:
-    everywhere = np.ones(SIZE[::-1], dtype=bool)
-    floor = texture(4).astype(np.float32) / 255.0
-    pictures, positions = [], []
+    offers = []
     for position, camera in enumerate((-9.0, 5.0, 8.0, 13.0)):
-        pictures += [floor, texture(4, camera).astype(np.float32) / 255.0]  # taken for floor; taken for wall
-        positions += [position, position]
-    share = judge.agreed(pictures, [everywhere] * 8, positions)
+        offers.append(Offer(light(4), EVERYWHERE, position, STILL))  # taken for floor
+        offers.append(Offer(light(4, camera), EVERYWHERE, position, np.array([camera, 0.0])))  # taken for wall
+    share = shares(light(4), NOWHERE, offers)
     assert share[0::2].min() > 0.99
     assert share[1::2].max() < 0.1
 
 
-def test_a_picture_alone_is_as_good_as_any() -> None:
-    seen = np.zeros(SIZE[::-1], dtype=bool)
+def test_of_two_planes_that_agree_the_one_counts_that_hides_the_other_on_the_ring() -> None:
+    """A post before a wall: the frames see both, past each other. The post goes on from the ring into the hole."""
+    across, kept = NOWHERE.copy(), EVERYWHERE.copy()
+    across[:, 130:190] = True
+    kept[60:180, 90:230] = False
+    wall, post = light(5), light(6)
+    truth = np.where(across, post, wall)
+    offers = []
+    for position, camera in enumerate((-90.0, -75.0, 75.0, 90.0)):
+        beside = light(7 + position)  # what a frame shows of the wall when it is taken for the post's plane
+        offers.append(Offer(wall, EVERYWHERE, position, STILL))
+        offers.append(Offer(np.where(across, post, beside), EVERYWHERE, position, np.array([camera, 0.0])))
+    inside = NOWHERE.copy()
+    inside[70:170, 145:175] = True
+    share = shares(truth, kept, offers)
+    assert share[0::2][:, inside].max() < 0.1
+    assert share[1::2][:, inside].min() > 0.7  # cells at its edges see the wall, too
+    assert share[0::2][:, ~kept & ~across].mean() > 0.8
+    # Without a ring nothing tells which one is in front.
+    blind = shares(truth, NOWHERE, offers)
+    assert blind[0::2][:, inside].min() > 0.9
+
+
+def test_a_bare_wall_is_not_taken_for_something_in_front() -> None:
+    """A lamp before a rail: moved along the rail, all frames show the rail without the lamp, and agree."""
+    rail = np.repeat(np.linspace(0.2, 0.8, SIZE[1], dtype=np.float32)[:, None], SIZE[0], axis=1)
+    lamps = rail.copy()
+    kept = EVERYWHERE.copy()
+    kept[60:180, 90:230] = False
+    for x in (60, 160):
+        lamps[90:150, x - 20 : x + 20] = 1.0
+    offers = []
+    for position, camera in enumerate((-90.0, -75.0, 75.0, 90.0)):
+        offers.append(Offer(lamps, EVERYWHERE, position, STILL))
+        offers.append(Offer(rail, EVERYWHERE, position, np.array([camera, 0.0])))
+    for truth in (lamps, np.where(kept, rail, lamps)):  # also where the ring speaks for the rail
+        assert shares(truth, kept, offers)[0::2].min() > 0.9
+
+
+def test_a_frame_alone_is_as_good_as_any() -> None:
+    seen = NOWHERE.copy()
     seen[:, :100] = True
-    floor = texture(4).astype(np.float32) / 255.0
-    assert (judge.agreed([floor], [seen], [3]) == 1.0).all()
-    apart = judge.agreed([floor, floor], [seen, ~seen], [3, 4])  # no place that both show
-    assert np.isfinite(apart).all()
+    assert (shares(light(4), NOWHERE, [Offer(light(4), seen, 3, STILL)]) == 1.0).all()
+    apart = [Offer(light(4), seen, 3, STILL), Offer(light(4), ~seen, 4, STILL)]  # no place that both show
+    assert np.isfinite(shares(light(4), NOWHERE, apart)).all()

@@ -148,3 +148,12 @@ def test_the_grain_of_one_frame_is_not_lent_to_frame_after_frame(tmp_path: Path)
     both = (lent[1:] > 0) & (lent[:-1] > 0)
     assert both.sum() > 1000
     assert (both & (lent[1:] == lent[:-1])).sum() < 0.2 * both.sum()
+
+
+@pytest.mark.parametrize("camera", ["static", "handheld"])
+def test_a_frames_plan_is_no_larger_than_its_hole(camera: str, tmp_path: Path) -> None:
+    """A view of a whole proxy's mask would keep all of it in memory, for every frame of the clip."""
+    clip = clip_of(list(render(Scene("short", camera, 320, 180, 4, radius=0.06))))
+    for plan in find_background(clip, tmp_path, read_options({}), lambda note: None).plans.values():
+        for array in plan.to_arrays().values():
+            assert array.base is None or array.base.nbytes == array.nbytes

@@ -123,7 +123,7 @@ def test_the_one_that_holds_the_frames_is_asked_first(server, other, shot, tmp_p
 def test_a_render_goes_past_a_server_that_is_away_and_stays_where_it_went(server, other, shot, tmp_path, monkeypatch):
     client_yaml(tmp_path / "VOID_CONFIG_DIR", away(server.settings), server.settings, other.settings)
     arguments = ["render", "--plate", shot / "plate.####.exr", "--quadmask", shot / "quadmask.####.exr", "--remote",
-                 "--out", tmp_path / "out", "--seed", "402", "--json"]  # fmt: skip
+                 "--out", tmp_path / "out", "--seed", "402", "--timeout", "2", "--json"]  # fmt: skip
     done = run_void(*arguments)
     assert done.returncode == 0, done.stderr
     job = json.loads(done.stdout.splitlines()[-1])["job"]

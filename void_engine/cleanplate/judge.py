@@ -22,9 +22,6 @@ _ENOUGH = 4  # observations of a place, and
 _SHARE = 0.4  # share of all frames looked at, from which what most of them show is taken for the background
 _HANGS = 0.25  # share of a piece's known edge that is passing, from which all of the piece is
 _EDGE = 4  # proxy pixels of that edge
-_COARSE, _WIDE = 4, 2.0  # proxy pixels to a cell, and cells, over which frames agree on a plane: wider than a board
-_FAR = 0.1  # encoded difference: two frames that differ by more just differ
-_OFF = 0.01  # encoded difference on top of the least by which a plane is doubtful
 _GRID = 96  # long side of the grid on which the ring's error is continued
 _PASSING = 0.05  # encoded difference from what most observations show, on top of their own spread
 _REST = 0.02  # quality of a pixel that shows something passing by
@@ -57,43 +54,6 @@ def qualities(
         doubtful = hanging_together(passing[index], revealed[index], known) | (rare & revealed[index])
         quality[index][doubtful] *= _REST
     return np.asarray(quality, dtype=np.float32)
-
-
-def agreed(pictures: list[Encoded], seen: list[Mask], positions: list[int]) -> npt.NDArray[np.float32]:
-    """(n, h, w), 0 to 1: how far other frames show what a picture does; the picture that most agree with has 1.
-
-    For parallax, where a frame (by its position) is offered on several planes: on the right one the frames agree, on a
-    wrong one each is off by another way. ``pictures`` and ``seen`` as for `qualities`.
-    """
-    height, width = seen[0].shape
-    cells = (-(-width // _COARSE), -(-height // _COARSE))
-    greys = [picture.mean(axis=2) for picture in pictures]
-    errors = np.full((len(pictures), cells[1], cells[0]), _FAR, dtype=np.float32)
-    for index, grey in enumerate(greys):
-        least: dict[int, Floats] = {}
-        for other, position in enumerate(positions):
-            if position != positions[index]:
-                error = _apart(grey, greys[other], seen[index] & seen[other], cells)
-                least[position] = np.minimum(least.get(position, np.float32(np.inf)), error)
-        if least:
-            errors[index] = _usual(np.array(list(least.values())))
-    share = np.exp(-(errors - errors.min(axis=0)) / _OFF)
-    return np.array([pixels.resized(one, (width, height), smooth=True) for one in share])
-
-
-def _apart(one: Floats, other: Floats, both: Mask, cells: tuple[int, int]) -> Floats:
-    """The difference of two pictures around each cell; infinite where there is nothing that both show."""
-    away = np.where(both, np.minimum(np.abs(one - other), np.float32(_FAR)), np.float32(0.0))
-    error, weight = (pixels.blurred(pixels.resized(each, cells), _WIDE) for each in (away, both))
-    return np.where(weight > 0.02, error / np.maximum(weight, 0.02), np.float32(np.inf))
-
-
-def _usual(errors: npt.NDArray[np.float32]) -> Floats:
-    """Of each cell's errors (n, rows, columns) the mean of the better half; `_FAR` where there is none."""
-    errors = np.sort(errors, axis=0)
-    taken = (np.isfinite(errors).sum(axis=0) + 1) // 2
-    summed = np.where(np.arange(len(errors))[:, None, None] < taken, errors, np.float32(0.0)).sum(axis=0)
-    return np.where(taken > 0, summed / np.maximum(taken, 1), np.float32(_FAR)).astype(np.float32)
 
 
 def _spread(error: npt.NDArray[np.float32], ring: Mask) -> Floats:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from void_engine.cleanplate import judge, pixels, residual, shaper
+from void_engine.cleanplate import judge, pixels, planes, residual, shaper
 from void_engine.cleanplate.agreement import Agreement
-from void_engine.cleanplate.motion import Camera
+from void_engine.cleanplate.motion import Camera, apply
 from void_engine.cleanplate.options import Options
 from void_engine.cleanplate.pixels import Box, Mask, Matrix
 from void_engine.cleanplate.proxies import ProxyShot
@@ -101,7 +101,8 @@ def plan_frame(
     hole = pixels.grown(proxy.hole, 1)
     box = _box_around(hole, RING + 2)
     inside = (slice(box[1], box[3]), slice(box[0], box[2]))
-    hole_box, kept = hole[inside], (proxy.state == 0)[inside] & ~hole[inside]
+    hole_box = hole[inside].copy()  # a view would keep the whole
+    kept = (proxy.state == 0)[inside] & ~hole_box
     target = _soften(shaper.from_bytes(proxy.rgb[inside]))
     wanted, rare = _candidates(shot, camera, position, count, options, before, hole, box)
     found = [
@@ -112,7 +113,7 @@ def plan_frame(
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
     quality = judge.qualities(target, kept, pictures, revealed, rare)
     if len(found) > len(wanted):  # some on several planes: the ring alone does not tell which one is behind the hole
-        quality = np.sqrt(quality) * judge.agreed(pictures, revealed, [item.position for item in found])
+        quality = np.sqrt(quality) * planes.shares(target.mean(axis=2), kept, [_offer(item, box) for item in found])
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
@@ -138,7 +139,7 @@ def plan_standing(
         return None
     hole = pixels.grown(proxy.hole, 1)
     box = _box_around(hole, RING + 2)
-    inside = hole[box[1] : box[3], box[0] : box[2]]
+    inside = hole[box[1] : box[3], box[0] : box[2]].copy()  # a view would keep the whole
     covered = pixels.within(agreement.covered, agreement.box, box)
     labels = np.where(inside & covered, BASE, np.where(inside, FILL, NONE)).astype(np.uint8)
     pool = _pool(position, count, options.search_frames)
@@ -171,6 +172,11 @@ def plan_standing(
         np.zeros((len(chosen), 3), dtype=np.float32),
         [residual.none()] * len(chosen),
     )
+
+
+def _offer(item: _Candidate, box: Box) -> planes.Offer:
+    middle = np.array([[(box[0] + box[2]) / 2.0, (box[1] + box[3]) / 2.0]])
+    return planes.Offer(item.picture.mean(axis=2), item.revealed, item.position, apply(item.matrix, middle)[0])
 
 
 def _box_around(mask: Mask, grow: int) -> Box:
