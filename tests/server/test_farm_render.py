@@ -27,7 +27,7 @@ STAGES = ("ingest", "quadmask", "generate", "restore")
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shot whose generation takes long enough to be stopped in. Read only."""
-    return write_shot(tmp_path_factory.mktemp("moving"), width=240, height=136, frames=8)
+    return write_shot(tmp_path_factory.mktemp("moving"), width=240, height=136, frames=6)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,9 @@ def read(path: Path) -> tuple[oiio.ImageSpec, np.ndarray]:
     return spec, np.asarray(pixels)
 
 
-@pytest.mark.parametrize("name", SHOTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "BigBen" else pytest.mark.slow) for name in SHOTS]
+)
 def test_a_real_shot_comes_back_with_every_kept_bit(name, tmp_path):
     if shots_folder() is None:
         pytest.skip("the sample shots are not beside this checkout")

@@ -66,6 +66,7 @@ def kill_while(client, job_id: str, moment: str) -> None:
     os.kill(worker_pid(client), signal.SIGKILL)
 
 
+@pytest.mark.slow  # four workers load torch
 def test_both_passes_killed_at_several_moments_end_with_the_same_digests(tiny, running, shot, tmp_path):
     with server(tiny, tmp_path / "data") as killed_at, killed_at.client() as client:
         client.deliver("job", job(shot, **LONG))
@@ -153,6 +154,7 @@ def test_the_servers_own_settings_are_not_taken_for_another_server(shot, tmp_pat
     assert "server's to say" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shots_folder() is None or reference_folder() is None, reason="../shared is not here")
 def test_void_render_takes_a_real_shot_through_both_passes(tmp_path):
     """An eighth of the real plate, upstream's own tiny checkpoints, from the command line."""
