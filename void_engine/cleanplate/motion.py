@@ -166,9 +166,13 @@ def _is_locked(shot: ProxyShot, chain: list[Matrix]) -> bool:
     steps = [chain[i - 1] for i in range(1, last + 1)]
     doubtful = [k for k, before in enumerate(steps, 1) if movement(np.linalg.inv(before) @ chain[k], size) > _STILL]
     pairs = [(k, k - 1) for k in doubtful] + [(k, 0) for k in spans]
-    votes = [_stands(shot.get(one), shot.get(other)) for one, other in pairs]
-    still = len(steps) - len(doubtful) + votes.count(True)
-    return votes.count(False) == 0 and still >= _MOST_STAND * (len(steps) + len(spans))
+    still = len(steps) - len(doubtful)
+    for one, other in pairs:
+        vote = _stands(shot.get(one), shot.get(other))
+        if vote is False:
+            return False
+        still += vote is True
+    return still >= _MOST_STAND * (len(steps) + len(spans))
 
 
 def _stands(one: Proxy, other: Proxy) -> bool | None:
