@@ -113,7 +113,9 @@ def plan_frame(
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
     quality = judge.qualities(target, kept, pictures, revealed, rare)
     if len(found) > len(wanted):  # some on several planes: the ring alone does not tell which one is behind the hole
-        quality = np.sqrt(quality) * planes.shares(target.mean(axis=2), kept, [_offer(item, box) for item in found])
+        # What passes by stays unworthy: a hand is a plane of its own, too.
+        quality = np.where(quality < _WORTH, quality, np.sqrt(quality))
+        quality *= planes.shares(target.mean(axis=2), kept, [_offer(item, box) for item in found])
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
