@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+from helpers.memory_clip import MemoryClip
 
+from void_engine.cleanplate.background import find_background
 from void_engine.cleanplate.motion import apply, measure_pair, movement
+from void_engine.cleanplate.options import read_options
 from void_engine.cleanplate.planes import Offer, shares
 from void_engine.cleanplate.proxies import Proxy
+from void_engine.interface import KEEP, REMOVE, RGB
 
 SIZE = (320, 240)
 
@@ -106,3 +112,31 @@ def test_a_frame_alone_is_as_good_as_any() -> None:
     assert (shares(light(4), NOWHERE, [Offer(light(4), seen, 3, STILL)]) == 1.0).all()
     apart = [Offer(light(4), seen, 3, STILL), Offer(light(4), ~seen, 4, STILL)]  # no place that both show
     assert np.isfinite(shares(light(4), NOWHERE, apart)).all()
+
+
+def test_what_passes_before_the_object_is_no_background_though_other_planes_are_there(tmp_path: Path) -> None:
+    """A hand passes before a thing that is never seen through, while a shirt beside it moves as a plane of its own."""
+    height, width, count = 180, 320, 24
+    random = np.random.default_rng(1)
+
+    def cloth(rows: int, columns: int, size: tuple[int, int], low: float, high: float) -> RGB:
+        coarse = random.uniform(low, high, (rows, columns, 3)).astype(np.float32)
+        return np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+    wall = cloth(45, 100, (width + 80, height), 0.05, 0.5)
+    shirt, hand = cloth(18, 20, (110, 100), 0.1, 0.8), cloth(14, 20, (90, 64), 0.5, 1.0)
+    plates, masks = [], []
+    for position in range(count):
+        across, thing = 2 * position, 190 - 2 * position
+        plate, mask = wall[:, across : across + width].copy(), np.full((height, width), KEEP, np.uint8)
+        plate[:55, 20 + position : 130 + position] = shirt[:55]
+        plate[60:130, thing : thing + 40], mask[60:130, thing : thing + 40] = 0.9, REMOVE
+        if position in (5, 6):
+            left = thing - 30 + 7 * (position - 5)
+            plate[50:114, left : left + 90], mask[50:114, left : left + 90] = hand, KEEP
+        plates.append(plate + 0.002 * random.standard_normal(plate.shape).astype(np.float32))
+        masks.append(mask)
+    behind = find_background(MemoryClip(plates, masks), tmp_path, read_options({}), lambda note: None)
+    assert any(len(behind.camera.planes(0, other)) > 1 for other in range(1, count))
+    for position, plan in behind.plans.items():
+        assert not {5, 6} & set(plan.sources), position

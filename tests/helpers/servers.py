@@ -58,7 +58,6 @@ class RunningServer:
         self.data = data
         self.endpoint = f"tcp://127.0.0.1:{free_port()}"
         self._runner = runner or [sys.executable, "-m", "void_cli.main"]
-        self.settings_given = {key: str(value) for key, value in settings.items()}
         self._environment = {**os.environ, **{f"VOID_SERVER_{k.upper()}": str(v) for k, v in settings.items()}}
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
