@@ -28,12 +28,19 @@ _REST = 0.02  # quality of a pixel that shows something passing by
 
 
 def qualities(
-    target: Encoded, kept: Mask, pictures: list[Encoded], seen: list[Mask], rare: Mask
+    target: Encoded,
+    kept: Mask,
+    pictures: list[Encoded],
+    seen: list[Mask],
+    rare: Mask,
+    planes: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """(n, h, w): quality of each source; 0 where it shows nothing.
 
     ``pictures`` (h, w, 3) are aligned to ``target`` and level matched, ``seen`` where they show the place.
     ``rare`` (h, w): places that so few frames show that it is rather something passing by before the object.
+    ``planes`` (n, h, w): where frames are offered on several planes, how far each is on the right one
+    (`void_engine.cleanplate.planes`): the ring alone does not tell, and counts half.
     """
     if not pictures:
         return np.zeros((0, *kept.shape), dtype=np.float32)
@@ -50,8 +57,12 @@ def qualities(
     excess = np.maximum(0.0, errors - np.where(revealed, errors, np.inf).min(axis=0, initial=1.0))
     absolute = np.maximum(0.0, errors - 0.04)
     quality = revealed * np.exp(-((excess / _TOLERANCE) ** 2) - (absolute / (2 * _TOLERANCE)) ** 2)
+    if planes is not None:
+        quality = np.sqrt(quality) * planes
     for index in range(len(pictures)):
-        doubtful = hanging_together(passing[index], revealed[index], known) | (rare & revealed[index])
+        doubtful = rare & revealed[index]
+        if planes is None:  # most of what is offered on several planes is wrong: no majority to differ from
+            doubtful |= hanging_together(passing[index], revealed[index], known)
         quality[index][doubtful] *= _REST
     return np.asarray(quality, dtype=np.float32)
 

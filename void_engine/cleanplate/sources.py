@@ -111,11 +111,9 @@ def plan_frame(
         for plane in camera.planes(position, other)
     ]
     pictures, revealed = [item.picture for item in found], [item.revealed for item in found]
-    quality = judge.qualities(target, kept, pictures, revealed, rare)
-    if len(found) > len(wanted):  # some on several planes: the ring alone does not tell which one is behind the hole
-        # What passes by stays unworthy: a hand is a plane of its own, too.
-        quality = np.where(quality < _WORTH, quality, np.sqrt(quality))
-        quality *= planes.shares(target.mean(axis=2), kept, [_offer(item, box) for item in found])
+    several = len(found) > len(wanted)
+    share = planes.shares(target.mean(axis=2), kept, [_offer(item, box) for item in found]) if several else None
+    quality = judge.qualities(target, kept, pictures, revealed, rare, share)
     labels, chosen = _assign(hole_box, position, found, quality, before)
     return FramePlan(
         box,
