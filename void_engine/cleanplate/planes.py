@@ -8,6 +8,7 @@ hides the other on the ring of kept pixels. Must not choose frames.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -58,16 +59,16 @@ def shares(target: Floats, kept: Mask, offers: list[Offer]) -> npt.NDArray[np.fl
 
 def _disagreement(offers: list[Offer], cells: tuple[int, int]) -> npt.NDArray[np.float32]:
     """(n, rows, columns): the usual difference to the other frames, each taken on the plane that fits best."""
+    least: list[dict[int, Floats]] = [{} for _ in offers]
+    for (k, one), (j, other) in combinations(enumerate(offers), 2):
+        if one.position != other.position:
+            error = _apart(one.grey, other.grey, one.seen & other.seen, cells)
+            least[k][other.position] = np.minimum(least[k].get(other.position, np.float32(np.inf)), error)
+            least[j][one.position] = np.minimum(least[j].get(one.position, np.float32(np.inf)), error)
     errors = np.full((len(offers), cells[1], cells[0]), _FAR, dtype=np.float32)
-    # Each pair is compared twice: to keep what was found would cost hundreds of MB before a large hole.
-    for index, one in enumerate(offers):
-        least: dict[int, Floats] = {}
-        for other in offers:
-            if other.position != one.position:
-                error = _apart(one.grey, other.grey, one.seen & other.seen, cells)
-                least[other.position] = np.minimum(least.get(other.position, np.float32(np.inf)), error)
-        if least:
-            errors[index] = _usual(np.array(list(least.values())))
+    for k, others in enumerate(least):
+        if others:
+            errors[k] = _usual(np.array(list(others.values())))
     return errors
 
 
