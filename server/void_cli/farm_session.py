@@ -8,6 +8,7 @@ killed gets another, over the same folder. Must not: listen but on 127.0.0.1.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ _FILE = "session.json"
 _LEASE = "lease"
 _WATCH_S = 0.25
 _END_S = 30.0
+_KILL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,7 @@ def _stop(options: argparse.Namespace, output: Output) -> int:
     data = Path(session.data)
     with turn(folder / "start"):
         (folder / _LEASE).unlink(missing_ok=True)
-        give_up = time.monotonic() + _END_S
-        while folder_in_use(data) and time.monotonic() < give_up:
-            time.sleep(0.05)
-        if folder_in_use(data):
-            _kill(session.pid, folder / _LEASE)
+        _wait_for_end(session, folder / _LEASE)
         (folder / _FILE).unlink(missing_ok=True)
         if data.parent == folder and not options.keep:
             shutil.rmtree(data, ignore_errors=True)
@@ -130,14 +128,31 @@ def _stop(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _kill(pid: int, lease: Path) -> None:
-    """Only where the process is still the one that was started: its number may be another's by now."""
+def _wait_for_end(session: FarmSession, lease: Path) -> None:
+    """Until the server has let go of its folder, and its process, which holds the GPU, is gone; killed if need be."""
+
+    def gone(patience_s: float) -> bool:
+        give_up = time.monotonic() + patience_s
+        while folder_in_use(Path(session.data)) or _process_runs(session.pid, lease):
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.05)
+        return True
+
+    if not gone(_END_S) and _process_runs(session.pid, lease):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(session.pid, signal.SIGKILL)
+        gone(_KILL_S)
+
+
+def _process_runs(pid: int, lease: Path) -> bool:
+    """Whether the process is still the one that was started: its number may be another's by now, or wait to be
+    collected. Only where the system has /proc; elsewhere the folder's lock alone tells."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return
-    if os.fsencode(lease) in words:
-        os.kill(pid, signal.SIGKILL)
+        return False
+    return os.fsencode(lease) in words
 
 
 def read_session(folder: Path) -> FarmSession:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from helpers.servers import PATIENCE_S, run_void, wait_until, write_shot
-from void_cli.farm_session import SESSION, end_with_lease, read_session
+from void_cli.farm_session import SESSION, FarmSession, end_with_lease, read_session
 from void_cli.private import folder_in_use
+from void_client import schema
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +71,18 @@ def test_the_sessions_renders_share_one_server_until_it_is_stopped(session, shot
                     tmp_path / "c", **{SESSION: str(session)})  # fmt: skip
     assert late.returncode == 2
     assert "farm start" in late.stderr
+
+
+def test_a_session_is_stopped_when_its_process_is_gone(tmp_path):
+    """A server lets go of its folder before it has ended; until then it may hold a GPU."""
+    lease = tmp_path / "lease"
+    lease.touch()
+    last_second = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1)", str(lease)])
+    session = FarmSession(data=str(tmp_path / "server"), lease_s=300.0, pid=last_second.pid)
+    (tmp_path / "session.json").write_text(json.dumps(schema.dump(session)))
+    assert run_void("farm", "stop", "--session", tmp_path).returncode == 0
+    assert not alive(last_second.pid)
+    assert last_second.wait(0) == 0  # by itself
 
 
 @pytest.mark.slow
