@@ -9,6 +9,9 @@ DEMO := .venvs/demo
 FARM := .venvs/farm
 INPUTS := pyproject.toml constraints.txt
 
+# Containers often set it. The tests start some hundred processes: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow test-39 test-nuke check lint types wheel bench farm-test scale clean
 
 demo: $(DEMO)/.done  ## a synthetic shot through a real server, measured against the truth: demo_out/
@@ -19,7 +22,6 @@ PROCESSES := $(shell echo $$(( $$(nproc 2>/dev/null || echo 4) * 3 / 2 )))
 
 test: $(DEV)/.done  ## all fast tests, several processes; a file's tests share their servers and models
 	$(DEV)/bin/python -m pytest -m "not slow" --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
-	@$(MAKE) --no-print-directory test-nuke
 
 SLOW := tests  # or some of them, as CI does
 test-slow: $(DEV)/.done  ## kills at many points, long soaks, real shots at full size
@@ -68,7 +70,7 @@ wheel: $(DEV)/.done  ## build the wheel, install it in a fresh venv outside the 
 	"$$work/venv/bin/pip" install $(PIP_FLAGS) "$$(ls $$work/dist/*.whl)[server,plates]"; \
 	cd "$$work"; venv/bin/void demo --out "$$work/demo" --size 320x180 --length 8
 
-check: lint types test test-39 wheel  ## what CI runs
+check: lint types test test-nuke test-39 wheel  ## what CI runs
 
 bench: $(DEV)/.done  ## speed, as ratios against named baselines
 	$(DEV)/bin/python tests/benchmarks/transport.py

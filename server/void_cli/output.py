@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from void_client.errors import VoidError
 from void_client.messages import Event
@@ -13,6 +14,7 @@ from void_client.messages import Event
 from .progress import FarmVoice, Tracker
 
 _BAR = 24
+_turn = threading.Lock()  # a batch's shots speak from threads of their own
 
 
 class Output:
@@ -34,10 +36,10 @@ class Output:
         """A line for people; for machines the values (where there are any)."""
         if self.as_json:
             if values:
-                print(json.dumps(values, default=str), flush=True)  # noqa: T201
+                _write(_json(values))
             return
         self._clear()
-        print(text, flush=True)  # noqa: T201
+        _write(text)
 
     def note(self, text: str) -> None:
         """What is good to know and no result: on stderr for people."""
@@ -50,12 +52,11 @@ class Output:
         if self._voice is not None:
             self._print(self._voice.failed(str(error)))
         if self.as_json:
-            print(json.dumps({"error": error.to_wire(), "exit_code": error.exit_code}, default=str))  # noqa: T201
+            _write(_json({"error": error.to_wire(), "exit_code": error.exit_code}))
             return
         self._clear()
-        print(f"void: {error.message}", file=sys.stderr)  # noqa: T201
-        if error.hint:
-            print(f"      {error.hint}", file=sys.stderr)  # noqa: T201
+        hint = f"\n      {error.hint}" if error.hint else ""
+        _write(f"void: {error.message}{hint}", sys.stderr)
 
     def event(self, event: Event) -> None:
         """A job's event: its stage, step and how long it may still take."""
@@ -64,7 +65,7 @@ class Output:
             if event.kind == "progress":
                 self._track(event.data["stage"], event.data["step"], event.data["of"])
                 record.update(eta=self._tracker.eta, percent=self._tracker.percent)
-            print(json.dumps(record, default=str), flush=True)  # noqa: T201
+            _write(_json(record))
         elif event.kind == "progress":
             self.bar(event.data["stage"], event.data["step"], event.data["of"], event.data.get("note", ""))
         elif event.kind == "stage" and event.data["state"] == "cached":
@@ -94,7 +95,7 @@ class Output:
         filled = int(done * _BAR)
         left = f"ETA {int(eta) // 60}:{int(eta) % 60:02d}" if gained > 0 and step < of else ""
         text = f"\r{stage:>9} [{'#' * filled}{' ' * (_BAR - filled)}] {_amount(stage, step, of)}  {left} {note[:30]}"
-        print(f"{text:<79}", end="", file=sys.stderr, flush=True)  # noqa: T201
+        _write(f"{text:<79}", sys.stderr, end="")
         self._bar_shown = True
         if step == of:
             self._clear(keep=True)
@@ -112,10 +113,8 @@ class Output:
         """What is done on this side of the line: hashing, sending, fetching; a line each second."""
         if now >= self._record_at:
             self._record_at = now + 1.0
-            values = {"stage": stage, "step": step, "of": of}
-            print(  # noqa: T201
-                json.dumps({**values, "eta": self._tracker.eta, "percent": self._tracker.percent}), flush=True
-            )
+            told = {"stage": stage, "step": step, "of": of, "eta": self._tracker.eta, "percent": self._tracker.percent}
+            _write(_json(told))
 
     def _track(self, stage: str, step: int, of: int) -> None:
         self._tracker.step(stage, step, of)
@@ -124,18 +123,30 @@ class Output:
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:
-            print(line, flush=True)  # noqa: T201
+            _write(line)
 
     def _line(self, text: str) -> None:
         self._clear()
         if text != self._last_line:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            _write(text, sys.stderr)
         self._last_line = text
 
     def _clear(self, keep: bool = False) -> None:
         if self._bar_shown:
-            print("" if keep else "\r" + " " * 79 + "\r", end="\n" if keep else "", file=sys.stderr)  # noqa: T201
+            _write("" if keep else "\r" + " " * 79 + "\r", sys.stderr, end="\n" if keep else "")
         self._bar_shown = False
+
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(record, default=str)
+
+
+def _write(text: str, stream: TextIO | None = None, *, end: str = "\n") -> None:
+    """In one piece, on stdout unless ``stream``: `print` writes a line and its end apart where nothing is buffered."""
+    stream = stream or sys.stdout
+    with _turn:
+        stream.write(text + end)
+        stream.flush()
 
 
 def _amount(stage: str, step: int, of: int) -> str:
