@@ -116,7 +116,7 @@ def test_a_frame_alone_is_as_good_as_any() -> None:
 
 def test_what_passes_before_the_object_is_no_background_though_other_planes_are_there(tmp_path: Path) -> None:
     """A hand passes before a thing that is never seen through, while a shirt beside it moves as a plane of its own."""
-    height, width, count = 180, 320, 24
+    height, width, count = 180, 320, 22
     random = np.random.default_rng(1)
 
     def cloth(rows: int, columns: int, size: tuple[int, int], low: float, high: float) -> RGB:

@@ -74,7 +74,10 @@ def shot(frames: int, size: tuple[int, int], seed: int = 3) -> tuple[np.ndarray,
     return video, quadmask
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {"86 frames", "cut at 197"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in CASES])
 def test_two_implementations_give_one_picture(loaded, name):
     frames, size, settings = CASES[name]
     run = PlainRun(prompt=PROMPT, **{"window_frames": 13, "overlap_frames": 8, **settings})
