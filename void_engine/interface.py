@@ -206,7 +206,8 @@ class Engine(Protocol):
         """Those of the options that only `void_engine.restore.detail` reads; None: the engine's frames need none."""
 
     def generate(self, clip: Clip, request: GenerateRequest, out: CleanFrames, context: StageContext) -> dict[str, Any]:
-        """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest.
+        """Writes every frame that has a pixel to replace, in any order; returns facts for the manifest. Sentences under
+        ``warnings`` are for the artist.
 
         Deterministic: the same clip and request give the same bits, also when resumed after a kill.
         """

@@ -112,6 +112,7 @@ def run_job(
             lambda context: restore(clip, plate, spec.delivered, clean.folder, attributes, context),
         )
         facts = {**_facts(engine, generate, attributes), **said}
+        facts["warnings"] = [*said.get("warnings", ()), *generate.facts.get("warnings", ())]
         return deliver_plates(spec.delivered, restored, quadmask, facts, folders.result, observer)
 
 

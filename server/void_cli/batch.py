@@ -54,6 +54,7 @@ class Outcome:
     frames: int = 0
     where: str = ""
     why: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def add_commands(commands: Any) -> None:
@@ -200,7 +201,10 @@ class _Batch:
             outcome = Outcome(file.stem, file, 4, "failed", why=f"{type(problem).__name__}: {problem}")
         else:
             state = "done before" if done.before else "done"
-            outcome = Outcome(file.stem, file, 0, state, 0.0, len(done.manifest.frames), str(done.folder))
+            warnings = tuple(output.warnings(done.manifest.facts))
+            outcome = Outcome(
+                file.stem, file, 0, state, 0.0, len(done.manifest.frames), str(done.folder), warnings=warnings
+            )
         finally:
             with self._lock:
                 self._running.pop(file, None)

@@ -136,7 +136,9 @@ def _fetch(options: argparse.Namespace, output: Output) -> int:
         output.say(f"The job waits: look at the quadmask, then `void approve {options.job_id}`.", review=True)
     signed, values = describe(manifest)
     count = len(manifest.frames)
-    output.say(f"{count} frames in {options.out}; {signed}", out=str(options.out), frames=count, provenance=values)
+    text = f"{count} frames in {options.out}; {signed}"
+    warnings = output.warnings(manifest.facts)
+    output.say(text, out=str(options.out), frames=count, provenance=values, warnings=warnings)
     return 0
 
 

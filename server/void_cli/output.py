@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from void_client.errors import VoidError
@@ -47,6 +48,13 @@ class Output:
             self.say(text, note=text)
         else:
             self._line(text)
+
+    def warnings(self, facts: Mapping[str, Any]) -> list[str]:
+        """What a result's ``facts`` warn of: for people a line each; returned, for a machine's record."""
+        found = [str(warning) for warning in facts.get("warnings") or ()]
+        for warning in found if not self.as_json else ():
+            self.note(f"warning: {warning}")
+        return found
 
     def error(self, error: VoidError) -> None:
         if self._voice is not None:

@@ -230,6 +230,7 @@ def _tell(done: Done, output: Output) -> None:
         job=done.manifest.job_id,
         frames=count,
         provenance=values,
+        warnings=output.warnings(done.manifest.facts),
         finished_before=done.before,
         **({"version": done.version} if done.version else {}),
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from void_engine.cleanplate.motion import Camera
 from void_engine.cleanplate.options import options_dict, read_options
 from void_engine.cleanplate.proxies import ProxyShot
 from void_engine.cleanplate.render import Painter
+from void_engine.cleanplate.rim import Tight, tight
 from void_engine.cleanplate.sources import FILL, LAYER, NONE
 from void_engine.interface import CleanFrames, Clip, GenerateRequest, StageContext
 
@@ -67,7 +69,7 @@ class CleanplateEngine:
         painter = Painter(clip, behind, options, request.seed)
         work.fill(behind.plans, painter)
         work.paint(behind.plans, painter, out, count)
-        return _facts(clip, behind.plans, painter.layers, behind.camera)
+        return _facts(clip, behind.plans, painter.layers, behind.camera, work.tight(behind.plans))
 
 
 class _Steps:
@@ -141,8 +143,18 @@ class _Work:
         """Writes the frames that are not there yet."""
         for position in range(count):
             if position in plans and not out.has(position):
-                out.write(position, *painter.finish(position, plans[position]))
+                picture, seen, edge = painter.finish(position, plans[position])
+                scratch.save_arrays(self._edge(position), {"counts": edge})
+                out.write(position, picture, seen)
             self._steps.tick(f"painting frame {self._clip.numbers[position]}")
+
+    def tight(self, plans: Plans) -> Tight | None:
+        """Whether the mask is, by what was seen while painting."""
+        stored = (scratch.load_arrays(self._edge(position)) for position in sorted(plans))
+        return tight([arrays["counts"] for arrays in stored if arrays is not None])
+
+    def _edge(self, position: int) -> Path:
+        return self._context.scratch / f"edge.{position:06d}.npz"
 
 
 def _require_plate(shot: ProxyShot, count: int) -> None:
@@ -154,7 +166,7 @@ def _require_plate(shot: ProxyShot, count: int) -> None:
     )
 
 
-def _facts(clip: Clip, plans: Plans, layers: list[Layer], camera: Camera) -> dict[str, Any]:
+def _facts(clip: Clip, plans: Plans, layers: list[Layer], camera: Camera, edge: Tight | None) -> dict[str, Any]:
     frames: list[dict[str, Any]] = []
     for position, plan in sorted(plans.items()):
         total = max(1, int(np.count_nonzero(plan.hole)))
@@ -174,4 +186,6 @@ def _facts(clip: Clip, plans: Plans, layers: list[Layer], camera: Camera) -> dic
         "revealed": round(float(np.mean([frame["revealed"] for frame in frames])), 4) if frames else 1.0,
         "fills": [clip.numbers[layer.position] for layer in layers],
         "most_used_source": clip.numbers[used.most_common(1)[0][0]] if used else None,
+        "edge": vars(edge) if edge is not None else None,
+        "warnings": [edge.told()] if edge is not None else [],
     }

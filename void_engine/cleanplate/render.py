@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from void_engine import grain
-from void_engine.cleanplate import fill, pixels, relight, residual, seam, shaper
+from void_engine.cleanplate import fill, pixels, relight, residual, rim, seam, shaper
 from void_engine.cleanplate.backdrop import Backdrop
 from void_engine.cleanplate.background import Background
 from void_engine.cleanplate.fill import Layer
@@ -38,7 +38,7 @@ _PAINTED = 0.05  # total weight from which a pixel counts as painted
 class Painted:
     """``picture`` encoded (h, w, 3) over the region; ``hole`` to be replaced; ``open`` of it not painted yet.
 
-    ``seen`` (h, w): the share of a pixel that another frame shows, 0 to 1.
+    ``seen`` (h, w): the share of a pixel that another frame shows, 0 to 1. ``edge``: `void_engine.cleanplate.rim`.
     """
 
     picture: Encoded
@@ -46,6 +46,7 @@ class Painted:
     open: Mask
     missing: Mask
     seen: Weights
+    edge: rim.Counts
 
 
 class Painter:
@@ -58,9 +59,11 @@ class Painter:
         self.canvas = (clip.canvas.width, clip.canvas.height)
         # A mask is often tight: the object's soft rim lies outside of it, and is nobody's detail or fill.
         self.rim = options.margin * self.canvas[0] / self._shot.width  # plate pixels
+        self._edge = 1.5 + 1.5 * self._shot.scale
 
-    def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights]:
-        """The frame with every hole pixel replaced, scene-linear, and how far each pixel was seen (1) or invented (0).
+    def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights, rim.Counts]:
+        """The frame with every hole pixel replaced, scene-linear; how far each pixel was seen (1) or invented (0); and
+        what there is to tell whether the mask is tight.
 
         Its other pixels are the plate's.
         """
@@ -77,7 +80,7 @@ class Painter:
         inside[painted.hole] = shaper.decode(picture[painted.hole], self._shot.exposure)
         seen = np.ones(result.shape[:2], np.float32)
         seen[region[1] : region[3], region[0] : region[2]][painted.hole] = painted.seen[painted.hole]
-        return result, seen
+        return result, seen, painted.edge
 
     def paint(self, position: int, plan: FramePlan, region: Box) -> Painted:
         """The plate pixels of ``region`` with everything in place that the plan and the layers know."""
@@ -110,17 +113,19 @@ class Painter:
                 real[inner] += much
         done = weight > _PAINTED
         clean: Encoded = (total / np.maximum(weight, _PAINTED)[..., None]).astype(np.float32)
-        ring = self._ring(hole, missing)
+        away = rim.distance(hole)
+        ring = self._ring(away, missing)
         if self._backdrop is not None:
             # An arm beside the hole says nothing about the light.
             ring &= self._backdrop.shows(self._shot, position, region)
         clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
+        edge = rim.measure(plate, clean, away, (real > 0.9) & ~missing, round(self._edge), 2.5 * self._edge)
         seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0)).clip(0.0, 1.0).astype(np.float32)
         shade = (quadmask == AFFECTED) & done & ~missing
         shift = _STANDS if self._backdrop is not None else _MOVES
         relit = relight.relight(plate, clean, shade, seen, ring & (weight > 0.9), self._model, self.canvas[0], shift)
         picture = np.where((hole & done)[..., None], relit.picture, plate)
-        return Painted(picture, hole, hole & ~done, missing & ~hole, np.maximum(seen, relit.trust))
+        return Painted(picture, hole, hole & ~done, missing & ~hole, np.maximum(seen, relit.trust), edge)
 
     def _usual_level(self) -> Encoded:
         """The mean of what the middle of the clip keeps: for a frame of which nothing at all is known."""
@@ -184,11 +189,9 @@ class Painter:
             piece = piece + (live - piece) * trust[..., None]
         return piece, backdrop.seen(part)
 
-    def _ring(self, hole: Mask, missing: Mask) -> Mask:
+    def _ring(self, away: Weights, missing: Mask) -> Mask:
         """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""
-        scale = self._shot.scale
-        away = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3)
-        return np.asarray((away > 1.5 + 1.5 * scale) & (away < (RING - 2) * scale + 2) & ~missing)
+        return np.asarray((away > self._edge) & (away < (RING - 2) * self._shot.scale + 2) & ~missing)
 
     def _layer(self, position: int, label: int, region: Box) -> Encoded:
         layer = self.layers[label - LAYER]

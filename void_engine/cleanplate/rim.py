@@ -1,0 +1,83 @@
+"""Whether a quadmask is tight: whether the object's edge still shows on kept pixels next to the hole.
+
+Promises a measure and no more: kept pixels stay the plate's own. It looks where another frame shows what lies behind
+those pixels, so the plate can be compared with it. A difference that goes on farther out, such as a shadow's, is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from void_engine.cleanplate import pixels
+from void_engine.cleanplate.pixels import Floats, Mask
+from void_engine.cleanplate.shaper import Encoded
+
+Counts = npt.NDArray[np.int64]
+"""(reach + 1, 2): of each distance from the hole, in plate pixels, the pixels compared and those of them that differ;
+the first row is the surroundings, beyond ``reach``."""
+
+_DIFFERS = 0.06  # encoded difference from what lies behind, the grain taken off, that is seen
+_SHARE = 0.08  # of the pixels at one distance that differ, on top of twice what is usual around: the object's edge
+_LEAST = 40  # pixels at one distance: fewer tell nothing
+_FRAMES = 0.2  # share of the frames on which it must show
+
+
+@dataclass(frozen=True)
+class Tight:
+    """``pixels``: how wide the object's edge is outside of the mask; ``frames``: on how many of those ``looked`` at."""
+
+    pixels: int
+    frames: int
+    looked: int
+
+    def told(self) -> str:
+        wide = "1 pixel" if self.pixels == 1 else f"{self.pixels} pixels"
+        return (
+            f"The quadmask is tight: on {self.frames} of {self.looked} frames that can be compared, the object's edge "
+            f"still shows next to it, about {wide} wide. Make the mask {self.pixels + 1} pixels wider; "
+            f"where it is worked out from clicks or mattes, grow {self.pixels + 1} does."
+        )
+
+
+def measure(plate: Encoded, clean: Encoded, away: Floats, seen: Mask, reach: int, around: float) -> Counts:
+    """One frame's counts. ``plate`` and ``clean`` (h, w, 3); ``away`` (h, w): plate pixels to the hole, 0 in it;
+    ``seen``: where another frame shows what is in ``clean``; the surroundings end at ``around`` pixels."""
+    differs = np.abs(pixels.blurred(plate - clean, 0.7)).max(axis=2) > _DIFFERS
+    use = seen & (away > 0.0) & (away < around)
+    distance = np.ceil(away[use]).astype(np.int64)
+    distance[distance > reach] = 0
+    looked = np.bincount(distance, minlength=reach + 1)
+    return np.stack([looked, np.bincount(distance, weights=differs[use], minlength=reach + 1)], axis=1).astype(np.int64)
+
+
+def depth(counts: Counts) -> int | None:
+    """The width of the object's edge outside of the mask, in plate pixels; None where too little can be compared."""
+    looked, differs = counts[:, 0], counts[:, 1]
+    if looked[0] < _LEAST or looked[1] < _LEAST:
+        return None
+    usual = differs[0] / looked[0]
+    wide = 0
+    for distance in range(1, len(counts)):
+        if looked[distance] < _LEAST or differs[distance] / looked[distance] < _SHARE + 2.0 * usual:
+            break
+        wide = distance
+    return wide
+
+
+def tight(frames: Iterable[Counts]) -> Tight | None:
+    """What the clip's frames say together; None where the mask is wide enough."""
+    depths = [found for found in map(depth, frames) if found is not None]
+    shown = sorted(found for found in depths if found > 0)
+    if not shown or len(shown) < _FRAMES * len(depths):
+        return None
+    return Tight(shown[int(0.9 * (len(shown) - 1))], len(shown), len(depths))
+
+
+def distance(hole: Mask) -> Floats:
+    """(h, w): plate pixels to the hole, 0 in it."""
+    return np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float32)
