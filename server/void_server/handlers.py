@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -54,6 +55,8 @@ class Office:
     allow_list: AllowList
     started: float = field(default_factory=time.time)
     shared_at: float = 0.0  # when the farm's cache may be cleaned up again
+    emptying: int = 0  # collections under way that need no job to run
+    collecting: threading.Lock = field(default_factory=threading.Lock)  # one after the other
     bytes_received: int = 0  # since the last flush: a durable write per chunk would halve the transport
 
     def handle(self, envelope: m.Envelope, client: str) -> Reply | Later:
@@ -200,21 +203,28 @@ class Office:
         forgotten = self.journal.forget_jobs(now - s.job_history_s, dry_run=dry_run)
         live = frozenset(self.journal.live_jobs("running") + self.journal.live_jobs("queued"))
         idle = not self.scheduler.busy()
-        self.scheduler.held = idle
+        self._hold(idle)
 
         def work() -> dict[str, Any]:
-            for job_id in [] if dry_run else forgotten:
-                shutil.rmtree(s.root / "results" / job_id, ignore_errors=True)
-            stages = enforce(s.root / "stages", s.stages_max_bytes, dry_run=dry_run) if idle else 0
-            results = enforce(s.root / "results", s.results_max_bytes, live, dry_run=dry_run)
+            with self.collecting:
+                for job_id in [] if dry_run else forgotten:
+                    shutil.rmtree(s.root / "results" / job_id, ignore_errors=True)
+                stages = enforce(s.root / "stages", s.stages_max_bytes, dry_run=dry_run) if idle else 0
+                results = enforce(s.root / "results", s.results_max_bytes, live, dry_run=dry_run)
+                shared = self._collect_shared(dry_run)
             gone = {"store": store, "uploads": uploads, "stages": stages, "results": results, "jobs": len(forgotten)}
-            return {**gone, "shared": self._collect_shared(dry_run)}
+            return {**gone, "shared": shared}
 
         def then(finished: Future[Any]) -> Reply:
-            self.scheduler.held = False
+            self._hold(-idle)
             return m.Report(finished.result())
 
         return Later(self.executor.submit(work), then)
+
+    def _hold(self, more: int) -> None:
+        """No job starts while any collection deletes stages: not after the first of two, either."""
+        self.emptying += more
+        self.scheduler.held = self.emptying > 0
 
     def _collect_shared(self, dry_run: bool) -> int:
         """The farm's cache, where this server keeps it within its budget: not after each job, it may be large."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_gc_brings_stages_within_their_budget(tmp_path, shot):
         done = run_void("gc", "--connection", running.connection, "--json")
         assert done.returncode == 0, done.stderr
         wait_until(lambda: not any(p.name[0] != "." for p in (running.data / "stages").iterdir()), "the stages to go")
+
+
+def test_collections_at_the_same_time_take_turns(tmp_path):
+    """A server collects by itself after a job, too: just when somebody asks for it."""
+    with RunningServer(tmp_path / "data", stages_max_bytes=1) as running:
+        for number in range(400):
+            folder = running.data / "stages" / f"generate-{number:03d}"
+            folder.mkdir(parents=True)
+            (folder / "frame").write_bytes(b"12345678")
+
+        def collect(_: int) -> int:
+            with running.client() as client:
+                return int(client.collect()["stages"])
+
+        with ThreadPoolExecutor(8) as many:
+            freed = list(many.map(collect, range(8)))
+    assert sum(freed) == 400 * 8
 
 
 def test_gc_works_on_a_folder_whose_server_is_down_and_not_on_a_live_one(tmp_path, shot):
