@@ -47,7 +47,9 @@ class Tight:
 def measure(plate: Encoded, clean: Encoded, away: Floats, seen: Mask, reach: int, around: float) -> Counts:
     """One frame's counts. ``plate`` and ``clean`` (h, w, 3); ``away`` (h, w): plate pixels to the hole, 0 in it;
     ``seen``: where another frame shows what is in ``clean``; the surroundings end at ``around`` pixels."""
-    differs = np.abs(pixels.blurred(plate - clean, 0.7)).max(axis=2) > _DIFFERS
+    differs = np.zeros(away.shape, dtype=bool)
+    for channel in range(3):  # one by one: the picture may be large
+        differs |= np.abs(pixels.blurred(plate[..., channel] - clean[..., channel], 0.7)) > _DIFFERS
     use = seen & (away > 0.0) & (away < around)
     distance = np.ceil(away[use]).astype(np.int64)
     distance[distance > reach] = 0
