@@ -1,7 +1,8 @@
 """A real shot, whole and at any size, through cleanplate: seconds a frame and peak memory.
 
-``python tests/benchmarks/whole_shot.py NAME [--scale 1.0] [--frames N] [--keep FOLDER]``: frames lie on disk as halves
-and are read when asked for, as a plate's would be. ``--keep`` leaves plate, quadmask and result there, to be looked at.
+``python tests/benchmarks/whole_shot.py NAME [--scale 1.0] [--frames N] [--keep FOLDER] [--grow PIXELS]``: frames lie on
+disk as halves and are read when asked for, as a plate's would be. ``--keep`` leaves plate, quadmask and result there,
+to be looked at. ``--grow`` widens what is removed: the supplied quadmasks are tight.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,7 +23,7 @@ from helpers.memory_clip import MemoryContext, request
 from helpers.shots import read_shot
 
 from void_engine.cleanplate import CleanplateEngine
-from void_engine.interface import KEEP, RGB, Quadmask, Share, Valid, Window
+from void_engine.interface import KEEP, OVERLAP, REMOVE, RGB, Quadmask, Share, Valid, Window
 
 
 class StoredClip:
@@ -29,12 +31,12 @@ class StoredClip:
 
     pixel_aspect = 1.0
 
-    def __init__(self, folder: Path, name: str, scale: float, frames: int | None) -> None:
+    def __init__(self, folder: Path, name: str, scale: float, frames: int | None, grow: int) -> None:
         self._folder = folder
         count = 0
         for plate, quadmask in read_shot(name, scale=scale, frames=frames):
             np.save(folder / f"plate{count}.npy", plate.astype(np.float16))
-            np.save(folder / f"quadmask{count}.npy", quadmask)
+            np.save(folder / f"quadmask{count}.npy", widened(quadmask, grow))
             self._shape, count = quadmask.shape, count + 1
         self.numbers = tuple(range(1001, 1001 + count))
         self.canvas = Window(0, 0, self._shape[1] - 1, self._shape[0] - 1)
@@ -60,8 +62,16 @@ class StoredClip:
         raise NotImplementedError
 
 
-def measure(folder: Path, name: str, scale: float, frames: int | None) -> None:
-    clip = StoredClip(folder, name, scale, frames)
+def widened(quadmask: Quadmask, grow: int) -> Quadmask:
+    if grow < 1:
+        return quadmask
+    round_ = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
+    removed = cv2.dilate((quadmask <= OVERLAP).astype(np.uint8), round_) > 0
+    return np.where(removed & (quadmask > OVERLAP), np.uint8(REMOVE), quadmask)
+
+
+def measure(folder: Path, name: str, scale: float, frames: int | None, grow: int) -> None:
+    clip = StoredClip(folder, name, scale, frames, grow)
     engine = CleanplateEngine()
     start, own = time.perf_counter(), time.process_time()
     facts = engine.generate(clip, request(0, engine.check_options({})), clip, MemoryContext(folder / "scratch"))
@@ -72,6 +82,8 @@ def measure(folder: Path, name: str, scale: float, frames: int | None) -> None:
         f"{name}, {clip.canvas.width}x{clip.canvas.height}x{count}, {facts['camera']}: {took:.2f} s a frame, "
         f"{own:.2f} of them computing; peak {peak:.0f} MB"
     )
+    for warning in facts["warnings"]:
+        print(warning)
 
 
 def main() -> None:
@@ -80,13 +92,14 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--frames", type=int)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--grow", type=int, default=0)
     args = parser.parse_args()
     if args.keep is not None:
         args.keep.mkdir(parents=True, exist_ok=True)
-        measure(args.keep, args.name, args.scale, args.frames)
+        measure(args.keep, args.name, args.scale, args.frames, args.grow)
         return
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(folder), args.name, args.scale, args.frames)
+        measure(Path(folder), args.name, args.scale, args.frames, args.grow)
 
 
 if __name__ == "__main__":
