@@ -60,6 +60,7 @@ class Painter:
         # A mask is often tight: the object's soft rim lies outside of it, and is nobody's detail or fill.
         self.rim = options.margin * self.canvas[0] / self._shot.width  # plate pixels
         self._edge = 1.5 + 1.5 * self._shot.scale
+        self._around = (2.5 * self._edge, (RING - 2) * self._shot.scale + 2)
 
     def finish(self, position: int, plan: FramePlan) -> tuple[RGB, Weights, rim.Counts]:
         """The frame with every hole pixel replaced, scene-linear; how far each pixel was seen (1) or invented (0); and
@@ -119,7 +120,7 @@ class Painter:
             # An arm beside the hole says nothing about the light.
             ring &= self._backdrop.shows(self._shot, position, region)
         clean += self._level(plate - clean, ring & (weight > 0.9), weight, real)
-        edge = rim.measure(plate, clean, away, (real > 0.9) & ~missing, round(self._edge), 2.5 * self._edge)
+        edge = rim.measure(plate, clean, away, (real > 0.9) & ~missing, round(2.0 * self._edge), self._around)
         seen = np.where(done, real / np.maximum(weight, _PAINTED), np.float32(0.0)).clip(0.0, 1.0).astype(np.float32)
         shade = (quadmask == AFFECTED) & done & ~missing
         shift = _STANDS if self._backdrop is not None else _MOVES
@@ -191,7 +192,7 @@ class Painter:
 
     def _ring(self, away: Weights, missing: Mask) -> Mask:
         """Kept pixels near the hole, but not so near that the object's soft edge lies on them."""
-        return np.asarray((away > self._edge) & (away < (RING - 2) * self._shot.scale + 2) & ~missing)
+        return np.asarray((away > self._edge) & (away < self._around[1]) & ~missing)
 
     def _layer(self, position: int, label: int, region: Box) -> Encoded:
         layer = self.layers[label - LAYER]
