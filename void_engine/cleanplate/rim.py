@@ -22,7 +22,7 @@ the first row is the surroundings, well beyond ``reach``."""
 
 _DIFFERS = 0.06  # encoded difference from what lies behind, the grain taken off, that is seen
 _SHARE = 0.08  # of the pixels next to the hole that differ, on top of twice what is usual around: the object's edge
-_FADED = 0.25  # of what differs next to the hole more than around: the edge ends where less is left
+_FADED = 0.5  # of what differs next to the hole more than around: the edge ends where less is left
 _LEAST = 40  # pixels at one distance: fewer tell nothing
 _FRAMES = 0.2  # share of the frames on which it must show
 
