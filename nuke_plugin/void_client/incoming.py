@@ -1,11 +1,13 @@
 """How a result takes its folder: where its files arrive before they get their names, and what gives way to it.
 
 Promises: a folder never looks ready while it is being changed (the manifest goes first and comes last); a file that is
-no result is never replaced; what still arrives, on this machine or another, is never swept away.
+no result is never replaced; what still arrives, on this machine or another, is never swept away. One that was
+interrupted while it took its folder is finished by the next: a record names all files until the manifest is back.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -16,9 +18,11 @@ from pathlib import Path
 
 from .digest import sha256_file
 from .errors import InputError, VoidError
-from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder
+from .manifest import MANIFEST, ResultManifest, as_disk_full, fsync_folder, write_durably
 
 _PREFIX = ".void-incoming-"
+_RECORD = ".void-replacing.json"
+_Digests = dict[str, set[str]]  # of results' files, by their names
 _STALE_S = 86400.0
 
 
@@ -30,11 +34,13 @@ def replace_result(folder: Path, manifest: ResultManifest, bring: Callable[[Path
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stale = _replaced(folder, manifest)
+        before, broken_off = _of_manifest(folder), _of_record(folder)
+        stale = _replaced(folder, manifest, before, broken_off)
         incoming = incoming_folder(folder)
         try:
             arrived = bring(incoming)
             # From here on the old result, if any, is being replaced: it must not look ready.
+            _write_record(folder, before, broken_off, _files(manifest))
             (folder / MANIFEST).unlink(missing_ok=True)
             for path in arrived:
                 path.replace(folder / path.name)
@@ -44,6 +50,7 @@ def replace_result(folder: Path, manifest: ResultManifest, bring: Callable[[Path
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
         manifest.write(folder)
+        (folder / _RECORD).unlink(missing_ok=True)
     except OSError as problem:
         raise folder_problem(problem, folder) from problem
 
@@ -60,21 +67,54 @@ def folder_problem(problem: OSError, folder: Path) -> VoidError:
     )
 
 
-def _replaced(folder: Path, manifest: ResultManifest) -> list[Path]:
-    """What an earlier result left that this one does not have.
+def _replaced(folder: Path, manifest: ResultManifest, before: _Digests, broken_off: _Digests) -> list[Path]:
+    """What earlier results left that this one does not have.
 
     Raises ``InputError`` where a file that is no result of ours would be overwritten: it may be a plate.
     """
-    before = {file.name for file in ResultManifest.read(folder).all_files} if (folder / MANIFEST).is_file() else set()
     for file in manifest.all_files:
         path = folder / file.name
-        if file.name not in before and path.exists() and sha256_file(path) != file.sha256:
+        if file.name in before or not path.exists():
+            continue
+        if sha256_file(path) not in broken_off.get(file.name, set()) | {file.sha256}:
             raise InputError(
                 f"{path} is there already and is no result of VOID.",
                 hint="Choose another folder: a result must not replace a plate.",
                 details={"file": str(path)},
             )
-    return [folder / name for name in sorted(before - {file.name for file in manifest.all_files})]
+    now = {file.name for file in manifest.all_files}
+    left = {name for name in broken_off.keys() - before.keys() - now if _is_one_of(folder / name, broken_off[name])}
+    return [folder / name for name in sorted((before.keys() - now) | left)]
+
+
+def _is_one_of(path: Path, digests: set[str]) -> bool:
+    return path.is_file() and sha256_file(path) in digests
+
+
+def _files(manifest: ResultManifest) -> _Digests:
+    return {file.name: {file.sha256} for file in manifest.all_files}
+
+
+def _of_manifest(folder: Path) -> _Digests:
+    return _files(ResultManifest.read(folder)) if (folder / MANIFEST).is_file() else {}
+
+
+def _of_record(folder: Path) -> _Digests:
+    """The files of results that were interrupted while they took the folder. What cannot be read names none."""
+    try:
+        value = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return {str(Path(name).name): {str(digest) for digest in digests} for name, digests in value.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write_record(folder: Path, *all_files: _Digests) -> None:
+    names: _Digests = {}
+    for files in all_files:
+        for name, digests in files.items():
+            names.setdefault(name, set()).update(digests)
+    text = json.dumps({name: sorted(digests) for name, digests in sorted(names.items())}, indent=1)
+    write_durably(folder / _RECORD, text.encode())
 
 
 def incoming_folder(folder: Path) -> Path:
