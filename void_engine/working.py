@@ -56,7 +56,11 @@ def _own(source: str, _stamp: str) -> configs.ColourConfig:
 @lru_cache(maxsize=_HELD)
 def _sent(path: Path, name: str) -> configs.ColourConfig:
     """``path`` holds the content's digest, so that a file is read once."""
-    config = configs.load(str(path))
+    try:
+        config = configs.load(str(path))
+    except JobError as problem:  # the artist knows the file by its own name
+        problem.message = problem.message.replace(str(path), name)
+        raise
     if path.suffix.lower() == ".ocio" and (luts := configs.lut_files(config)):
         raise JobError(
             f"The OCIO configuration {name} needs files beside it, such as {luts[0]}: it cannot be sent alone.",

@@ -26,7 +26,7 @@ from .mask_spec import BoxSpec as BoxSpec
 from .mask_spec import ClickSpec as ClickSpec
 from .mask_spec import MaskFile as MaskFile
 from .mask_spec import MaskSpec as MaskSpec
-from .mask_spec import check_ascending
+from .mask_spec import check_ascending, check_finite
 from .override_spec import MAX_OVERRIDES, OverrideSpec
 from .overrides import Prepared, beside, read
 from .sequence import FramePattern, format_frames, parse_frames, resolve_frames
@@ -84,6 +84,7 @@ class EngineSpec:
         for key, value in self.options.items():
             if not isinstance(value, (str, int, float, bool)):
                 raise ValueError(f"the engine option {key!r} is neither text, number nor true or false")
+        check_finite(self.options, "engine option")
 
 
 @dataclass(frozen=True)
@@ -334,11 +335,14 @@ def _hash_frames(
 def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
     (kind, number), path = item
     details = {"input": kind, "frame": number, "file": str(path)}
-    called = "affected matte" if kind == AFFECTED_INPUT else kind
+    called = f"{'affected matte' if kind == AFFECTED_INPUT else kind} frame {number}: {path}"
+    again = "Render it again."
+    if kind == "ocio":
+        called, again = f"The OCIO configuration {path}", "Name an .ocio or .ocioz file."
     try:
         size = path.stat().st_size
         if size == 0:
-            raise FrameError(f"{called} frame {number}: {path} is empty.", hint="Render it again.", details=details)
+            raise FrameError(f"{called} is empty.", hint=again, details=details)
         if kind == "plate":
             with path.open("rb") as stream:
                 if stream.read(4) != _EXR_MAGIC:
@@ -350,7 +354,7 @@ def _hash_frame(item: tuple[tuple[str, int], Path]) -> FrameRef:
         return FrameRef(number, sha256_file(path), size)
     except OSError as problem:
         raise FrameError(
-            f"{called} frame {number}: {path} cannot be read: {problem.strerror}.",
+            f"{called} cannot be read: {problem.strerror}.",
             hint="Check the file and its permissions.",
             details=details,
         ) from problem

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -49,6 +50,13 @@ class BoxSpec:
             raise ValueError(f"the box at frame {self.frame} is empty: x0 must be below x1, and y0 below y1")
 
 
+def check_finite(options: Mapping[str, Any], what: str) -> None:
+    """Raises ``ValueError`` for an infinite number or none: neither can be sent, nor hashed."""
+    for key, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"the {what} {key!r} must be a number, not {value}")
+
+
 @dataclass(frozen=True)
 class MaskSpec:
     """How the quadmask is worked out: what the artist said of the object, and who reasons about what it caused.
@@ -71,6 +79,7 @@ class MaskSpec:
     affected: tuple[FrameRef, ...] = ()
 
     def __post_init__(self) -> None:
+        check_finite(self.options, "option of the quadmask")
         if not (self.clicks or self.boxes or self.mattes):
             if self.affected:
                 raise ValueError(

@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 from void_client.errors import FrameError, InputError, JobError, SettingsError
-from void_client.job import EngineSpec, FrameRef, JobSpec, PlateSpec, QuadmaskSpec, ShotFile, name_the_file
+from void_client.job import (
+    ClickSpec,
+    EngineSpec,
+    FrameRef,
+    JobSpec,
+    MaskFile,
+    PlateSpec,
+    QuadmaskSpec,
+    ShotFile,
+    name_the_file,
+)
 from void_client.sequence import FramePattern, format_frames, parse_frames
 from void_client.settings import ClientSettings, load_client_settings, load_settings
 
@@ -102,6 +112,16 @@ def test_a_bad_shot_file_is_named(tmp_path, text, complaint):
     with pytest.raises(JobError, match=complaint) as caught:
         ShotFile.read(path)
     assert "s.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_option_that_is_no_finite_number_is_named(shot, value):
+    file = ShotFile("plate.%04d.exr", "mask.%04d.png", options={"grain": value})
+    with pytest.raises(JobError, match="engine option 'grain' must be a number"):
+        file.resolve(shot)
+    masks = MaskFile(clicks=(ClickSpec(1001, 1, 1),), options={"near": value})
+    with pytest.raises(JobError, match="option of the quadmask 'near' must be a number"):
+        ShotFile("plate.%04d.exr", masks=masks).resolve(shot)
 
 
 def test_no_frames_names_the_pattern(tmp_path):

@@ -9,7 +9,7 @@ import OpenEXR
 import PyOpenColorIO as ocio
 import pytest
 from helpers.servers import RunningServer
-from void_client.errors import JobError
+from void_client.errors import InputError, JobError
 from void_client.job import JobSpec, ShotFile
 
 from void_engine.colour import config as configs
@@ -112,6 +112,16 @@ def test_a_configuration_that_needs_files_beside_it_is_not_taken_from_a_client(r
         client.run("luts", job(shot, colour_space="by lut", ocio=str(tmp_path / "luts.ocio")), tmp_path / "out")
 
 
+def test_a_broken_configuration_is_called_as_the_artist_does(running, shot, tmp_path):
+    (tmp_path / "broken.ocio").write_text("ocio_profile_version: [")
+    with running.client() as client, pytest.raises(JobError, match=r"broken\.ocio cannot be read") as caught:
+        client.run("broken", job(shot, colour_space="x", ocio=str(tmp_path / "broken.ocio")), tmp_path / "out")
+    assert str(running.data) not in str(caught.value)
+    (tmp_path / "empty.ocio").touch()
+    with pytest.raises(InputError, match=r"^The OCIO configuration .*empty\.ocio is empty"):
+        job(shot, colour_space="x", ocio=str(tmp_path / "empty.ocio"))
+
+
 def test_jobs_without_a_configuration_are_written_as_before(shot):
     plain = job(shot, colour_space="ACEScg").spec
     assert set(plain.to_wire()["plate"]) == {"frames", "layer", "colour_space"}
@@ -121,7 +131,5 @@ def test_jobs_without_a_configuration_are_written_as_before(shot):
 
 
 def test_a_configuration_that_is_not_there_is_refused_before_anything_is_sent(shot):
-    from void_client.errors import InputError
-
     with pytest.raises(InputError, match=r"nowhere\.ocio"):
         job(shot, colour_space="x", ocio="nowhere.ocio")

@@ -41,9 +41,9 @@ class Tight:
         wide = "1 pixel" if self.pixels == 1 else f"{self.pixels} pixels"
         about, wider = "at least" if self.more else "about", self.pixels + 1
         return (
-            f"The quadmask is tight: on {self.frames} of {self.looked} frames that can be compared, the object's edge "
-            f"still shows next to it, {about} {wide} wide. Make the mask {wider} pixels wider; "
-            f"where it is worked out from clicks or mattes, grow {wider} does."
+            f"The quadmask is tight: on {self.frames} of {self.looked} frames that can be compared, the object's edge, "
+            f"or its shadow or reflection, still shows next to it, {about} {wide} wide. Make the mask {wider} pixels "
+            f"wider; where it is worked out from clicks or mattes, grow {wider} does."
         )
 
 

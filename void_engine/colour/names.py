@@ -96,7 +96,8 @@ def _plain(name: str) -> str:
 def _unknown(config: ColourConfig, name: str) -> JobError:
     maybe = _MAYBE.get(_plain(name), ())
     meant = list(dict.fromkeys(s.getName() for s in map(config.handle.getColorSpace, maybe) if s is not None))
-    spoken = {each.casefold(): s.getName() for s in _all(config) for each in (s.getName(), *s.getAliases())}
+    pictures = [space for space in _all(config) if not space.isData()]
+    spoken = {each.casefold(): s.getName() for s in pictures for each in (s.getName(), *s.getAliases())}
     close = difflib.get_close_matches(name.casefold(), spoken, n=5, cutoff=0.6)
     meant = list(dict.fromkeys([*meant, *(spoken[each] for each in close)]))
     linear = [each for each in config.scene_linear() if each not in meant][:8]

@@ -197,6 +197,9 @@ def _image_values(header: MaskHeader, limits: Limits) -> npt.NDArray[Any]:
     return plane
 
 
+_CODES = 30.0  # a float mask that reaches this was written as codes up to 255
+
+
 def _check_floats(header: MaskHeader, values: npt.NDArray[Any]) -> None:
     """Float masks are 0 to 1; anything else was meant otherwise."""
     finite = np.isfinite(values)
@@ -212,7 +215,8 @@ def _check_floats(header: MaskHeader, values: npt.NDArray[Any]) -> None:
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         raise header.source.error(
             f"its channel {header.channel} runs from {low:g} to {high:g}",
-            "A float quadmask runs from 0 to 1: 0 remove, 0.247 overlap, 0.498 affected, 1 keep. Divide by 255.",
+            "A float quadmask runs from 0 to 1: 0 remove, 0.247 overlap, 0.498 affected, 1 keep. "
+            + ("Divide by 255." if low >= 0.0 and high > _CODES else "Clamp it."),
             low=low,
             high=high,
         )

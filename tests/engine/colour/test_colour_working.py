@@ -188,6 +188,7 @@ def test_a_name_that_may_mean_several_is_offered_and_not_taken(studio, name, off
 
 def test_data_is_no_working_space(studio, write_config):
     assert "data" in refusal(studio, "Raw").message
+    assert "Raw" not in refusal(studio, "Rww").details["close"]  # nor offered
     assert "data" in refusal(configs.load(str(write_config(lut=FILM))), "raw").message
 
 
