@@ -111,8 +111,7 @@ def run_job(
             [_VERSIONS["restore"], clean.key, [ref.sha256 for ref in spec.plate.frames], attributes, *_some(spec)],
             lambda context: restore(clip, plate, spec.delivered, clean.folder, attributes, context),
         )
-        facts = {**_facts(engine, generate, attributes), **said}
-        facts["warnings"] = [*said.get("warnings", ()), *generate.facts.get("warnings", ())]
+        facts = _facts(engine, generate, attributes, said)
         return deliver_plates(spec.delivered, restored, quadmask, facts, folders.result, observer)
 
 
@@ -270,8 +269,10 @@ def _attributes(
     return {**attributes, **{f"void/{key}": value for key, value in said.items()}}
 
 
-def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str]) -> dict[str, Any]:
-    return {"engine": engine.name, "engine_version": engine.version, "generate": generate.facts, **attributes}
+def _facts(engine: Engine, generate: StageResult, attributes: dict[str, str], said: dict[str, Any]) -> dict[str, Any]:
+    made = {"engine": engine.name, "engine_version": engine.version, "generate": generate.facts}
+    warnings = [*said.get("warnings", ()), *generate.facts.get("warnings", ())]
+    return {**made, **attributes, **said, "warnings": warnings}
 
 
 @contextmanager

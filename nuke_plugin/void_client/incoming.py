@@ -103,7 +103,7 @@ def _of_record(folder: Path) -> _Digests:
     """The files of results that were interrupted while they took the folder. What cannot be read names none."""
     try:
         value = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-        return {str(Path(name).name): {str(digest) for digest in digests} for name, digests in value.items()}
+        return {Path(name).name: set(map(str, digests)) for name, digests in value.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

@@ -13,8 +13,8 @@ import pytest
 from helpers.camera_shots import Scene, render
 from helpers.memory_clip import MemoryClip, MemoryContext, MemoryFrames, request
 
-from void_engine.cleanplate import CleanplateEngine
-from void_engine.cleanplate.rim import depth, distance, measure, tight
+from void_engine.cleanplate import CleanplateEngine, pixels
+from void_engine.cleanplate.rim import depth, measure, tight
 from void_engine.interface import KEEP, Quadmask
 
 REACH, AROUND = 4, (5.0, 10.0)
@@ -63,7 +63,7 @@ def hole() -> npt.NDArray[np.bool_]:
 
 
 def test_an_edge_is_as_wide_as_it_shows(hole):
-    away = distance(hole)
+    away = pixels.away(hole)
     for wide in (1, 2, 3):
         plate = np.where((away <= wide)[..., None], picture(0.9), picture(0.4))
         assert depth(measure(plate, picture(0.4), away, ~hole, REACH, AROUND)) in (wide, wide + 1)
@@ -72,13 +72,13 @@ def test_an_edge_is_as_wide_as_it_shows(hole):
 
 def test_a_difference_that_goes_on_is_no_edge(hole):
     """A shadow beside the hole, or light that is not matched."""
-    away = distance(hole)
+    away = pixels.away(hole)
     plate = np.where((away <= 20.0)[..., None], picture(0.2), picture(0.4))
     assert depth(measure(plate, picture(0.4), away, ~hole, REACH, AROUND)) == 0
 
 
 def test_what_no_frame_shows_tells_nothing(hole):
-    away = distance(hole)
+    away = pixels.away(hole)
     plate = np.where((away <= 2.0)[..., None], picture(0.9), picture(0.4))
     counts = measure(plate, picture(0.4), away, hole, REACH, AROUND)
     assert depth(counts) is None
@@ -87,7 +87,7 @@ def test_what_no_frame_shows_tells_nothing(hole):
 
 
 def test_a_few_frames_make_no_mask_tight(hole):
-    away = distance(hole)
+    away = pixels.away(hole)
     fine = measure(picture(0.4), picture(0.4), away, ~hole, REACH, AROUND)
     plate = np.where((away <= 2.0)[..., None], picture(0.9), picture(0.4))
     off = measure(plate, picture(0.4), away, ~hole, REACH, AROUND)

@@ -93,6 +93,11 @@ def shown(mask: Mask, matrix: Matrix, box: Box) -> Mask:
     return np.asarray(warp(mask.astype(np.uint8), matrix, box, cv2.INTER_NEAREST) != 0)
 
 
+def away(mask: Mask) -> Floats:
+    """(h, w): pixels to the nearest one of ``mask``, 0 in it."""
+    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float32)
+
+
 def within(mask: Mask, of: Box, box: Box) -> Mask:
     """``box`` of a mask over the box ``of``; False beyond."""
     result = np.zeros((box[3] - box[1], box[2] - box[0]), dtype=bool)

@@ -114,7 +114,7 @@ class Painter:
                 real[inner] += much
         done = weight > _PAINTED
         clean: Encoded = (total / np.maximum(weight, _PAINTED)[..., None]).astype(np.float32)
-        away = rim.distance(hole)
+        away = pixels.away(hole)
         ring = self._ring(away, missing)
         if self._backdrop is not None:
             # An arm beside the hole says nothing about the light.

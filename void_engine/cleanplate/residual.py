@@ -53,7 +53,7 @@ def measure(target: Bytes, source: Bytes, open_: Mask, hole: Mask, inner: Box) -
         return none()
     start = np.asarray(corners, dtype=np.float32).reshape(-1, 2)
     guess = start + _guess(grey_t, grey_s, start)
-    away = np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3))
+    away = pixels.away(hole)
     near = away[start[:, 1].astype(int), start[:, 0].astype(int)] < _NEAR
     # Next to the hole first: where nothing is left of the motion there, the rest need not be followed.
     beside, beside_moved = _followed(grey_t, grey_s, start[near], guess[near], usable)

@@ -1,14 +1,13 @@
 """Whether a quadmask is tight: whether the object's edge still shows on kept pixels next to the hole.
 
 Promises a measure and no more: kept pixels stay the plate's own. It looks where another frame shows what lies behind
-those pixels, so the plate can be compared with it. A difference that goes on farther out, such as a shadow's, is none.
+those pixels, so the plate can be compared with it. A difference that goes on farther out is none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -50,7 +49,7 @@ class Tight:
 def measure(
     plate: Encoded, clean: Encoded, away: Floats, seen: Mask, reach: int, around: tuple[float, float]
 ) -> Counts:
-    """One frame's counts. ``plate`` and ``clean`` (h, w, 3); ``away`` (h, w): plate pixels to the hole, 0 in it;
+    """One frame's counts. ``plate`` and ``clean`` (h, w, 3); ``away`` (h, w): `pixels.away` of the hole;
     ``seen``: where another frame shows what is in ``clean``; ``around``: where the surroundings begin and end."""
     differs = np.zeros(away.shape, dtype=bool)
     for channel in range(3):  # one by one: the picture may be large
@@ -86,8 +85,3 @@ def tight(frames: list[Counts]) -> Tight | None:
         return None
     usual = shown[len(shown) // 2]
     return Tight(usual, usual >= len(frames[0]) - 1, len(shown), len(depths))
-
-
-def distance(hole: Mask) -> Floats:
-    """(h, w): plate pixels to the hole, 0 in it."""
-    return np.asarray(cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float32)

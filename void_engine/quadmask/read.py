@@ -31,6 +31,7 @@ from void_engine.quadmask.levels import quantise
 _INPUT: Final = "quadmask"
 # Filters overshoot: a resized or antialiased edge may leave 0..1 by this much.
 _OVERSHOOT: Final = 1 / 255
+_CODES: Final = 30.0  # a float mask that goes beyond was written as codes up to 255
 _TYPES: Final = {"uint8": oiio.UINT8, "uint16": oiio.UINT16, "half": oiio.HALF, "float": oiio.FLOAT}
 _SIZE_HINT: Final = "Reformat the mask to the plate's format: they must agree, or the wrong pixels are removed."
 
@@ -195,9 +196,6 @@ def _image_values(header: MaskHeader, limits: Limits) -> npt.NDArray[Any]:
         file.close()
     plane: npt.NDArray[Any] = np.asarray(values)[..., 0]
     return plane
-
-
-_CODES = 30.0  # a float mask that reaches this was written as codes up to 255
 
 
 def _check_floats(header: MaskHeader, values: npt.NDArray[Any]) -> None:
